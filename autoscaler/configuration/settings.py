@@ -1,0 +1,122 @@
+"""The configuration as the program uses it: plain frozen values in seconds and bytes, made by `autoscaler.configuration.load`.
+
+`cli` hands each adapter its part; no adapter reads files or the environment by itself, secrets' files excepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from autoscaler.core.settings import ServiceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSecurity:
+    """How to speak to the brokers: Kafka's own protocol and mechanism names; secrets by file only."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    username: str = ""
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """Which stream, and how this member joins it. ``replication`` 0 = min(3, brokers). ``member`` is resolved, never auto."""
+
+    kind: Literal["kafka", "embedded"] = "embedded"
+    brokers: tuple[str, ...] = ()
+    path: Path | None = None
+    prefix: str = "autoscaler"
+    partitions: int = 12
+    replication: int = 0
+    member: str = "auto"
+    session_timeout_s: float = 30.0
+    security: StreamSecurity = StreamSecurity()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where `run` listens; TLS where both files are given."""
+
+    host: str = "127.0.0.1"
+    port: int = 9180
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Credentials of one image registry."""
+
+    host: str
+    username: str = ""
+    password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostTls:
+    """Client certificate of a tcp engine."""
+
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """One Docker engine. ``address``: where its published ports are reached; ``bind``: where they are published.
+    ``cpu_millis``/``memory_bytes`` 0: what the engine reports."""
+
+    name: str
+    url: str
+    address: str
+    bind: str
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    tls: HostTls | None = None
+    cpu_millis: int = 0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """One target: a pool of engines, or local processes under ``dir``."""
+
+    name: str
+    kind: Literal["docker", "process"]
+    hosts: tuple[HostSettings, ...] = ()
+    dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusSettings:
+    """One Prometheus to poll. ``queries``: service -> metric name -> PromQL."""
+
+    url: str
+    every_s: float
+    queries: Mapping[str, Mapping[str, str]]
+    timeout_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The whole file, valid. ``digest``: hash of its content without secrets. ``directory``: what its paths are relative to."""
+
+    cluster: str
+    directory: Path
+    stream: StreamSettings
+    targets: Mapping[str, TargetSettings]
+    services: Mapping[str, ServiceSettings]
+    http: HttpSettings | None = None
+    registries: tuple[Registry, ...] = ()
+    prometheus: tuple[PrometheusSettings, ...] = ()
+    plugins: tuple[str, ...] = ()
+    trusted_plugins: frozenset[str] = frozenset()
+    digest: str = ""

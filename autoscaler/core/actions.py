@@ -1,0 +1,122 @@
+"""What the reconciler may ask of a target, and what comes back. Values only.
+
+Made by `plan`, executed by the engine's actuator through the target port, answered as an `Outcome` that goes back into
+`decide` as a stimulus and into the audit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from autoscaler.core.revision import RevisionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Find out what ``spec.image`` is on the hosts, once, and pin it."""
+
+    service: str
+    spec: RevisionSpec
+    kind: Literal["resolve"] = "resolve"
+
+    @property
+    def key(self) -> str:
+        """One resolution of an image is in flight at a time for a service."""
+        return f"{self.service}.resolve"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make the replica on ``host``; the name is the compare-and-set. It is started by `Start`."""
+
+    service: str
+    slot: int
+    revision: int
+    attempt: int
+    host: str
+    spec: RevisionSpec
+    generation: int
+    token: int
+    content: str
+    name: str
+    kind: Literal["create"] = "create"
+
+    @property
+    def key(self) -> str:
+        """The replica's name: one call in flight for it at a time."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a created replica."""
+
+    service: str
+    host: str
+    id: str
+    name: str
+    kind: Literal["start"] = "start"
+
+    @property
+    def key(self) -> str:
+        """The replica's name: one call in flight for it at a time."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class StopReplica:
+    """Take it out of traffic (at most ``drain_s``), send ``signal``, after ``grace_s`` kill it."""
+
+    service: str
+    host: str
+    id: str
+    name: str
+    signal: str
+    grace_s: float
+    drain_s: float
+    kind: Literal["stop"] = "stop"
+
+    @property
+    def key(self) -> str:
+        """The replica's name: one call in flight for it at a time."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove a replica that has ended or never started."""
+
+    service: str
+    host: str
+    id: str
+    name: str
+    kind: Literal["remove"] = "remove"
+
+    @property
+    def key(self) -> str:
+        """The replica's name: one call in flight for it at a time."""
+        return self.name
+
+
+Action = Resolve | Create | Start | StopReplica | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an action ended.
+
+    ``result``: done; conflict (the name is taken by something that is not this replica); refused (the host said no and
+    would again); unavailable (surely not done); unknown (no answer: observe). ``blame``: whose fault a failure is.
+    ``pinned``: of `Resolve`, what the image is. ``id``: of `Create`, the replica's address.
+    """
+
+    action: Action
+    result: Literal["done", "conflict", "refused", "unavailable", "unknown"]
+    text: str = ""
+    blame: Literal["", "revision", "host"] = ""
+    pinned: str = ""
+    id: str = ""
+    numbers: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))

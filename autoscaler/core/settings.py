@@ -1,0 +1,151 @@
+"""What the operator configured for one service, in plain seconds and counts.
+
+Built by `autoscaler.configuration` from the YAML file, read by the core. One instance may be shared by thousands of
+services (configuration by template), so nothing here names a service. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from autoscaler.core.amount import Amount
+from autoscaler.core.revision import RevisionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyUse:
+    """One entry of ``policies:``: which plugin, under which label, with which options (validated, JSON values)."""
+
+    use: str
+    options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What records call it: its ``name`` or the plugin's."""
+        return self.name or self.use
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Replica bounds; ``initial`` counts once, when the first revision is accepted."""
+
+    min: int = 0
+    max: int = 10
+    initial: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How proposals become demand; every ``_s`` in seconds."""
+
+    down_window_s: float = 300.0
+    up_window_s: float = 0.0
+    up_cooldown_s: float = 0.0
+    down_cooldown_s: float = 0.0
+    idle_s: float = 900.0
+    max_age_s: float = 60.0
+    combine: Literal["max", "min"] = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class StepLimit:
+    """At most ``by`` replicas (a step is at least 1) within any ``per_s`` seconds."""
+
+    by: Amount
+    per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeWindow:
+    """A weekly window in local time: minutes since Monday 00:00 in ``zone`` (IANA); ``end`` may lie before ``start``."""
+
+    start_minute: int
+    end_minute: int
+    zone: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """Limits on proposals; none by default. ``plugins`` are guard plugins by use."""
+
+    max_step_up: StepLimit | None = None
+    max_step_down: StepLimit | None = None
+    freeze: tuple[FreezeWindow, ...] = ()
+    plugins: tuple[PolicyUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRules:
+    """How a revision replaces another; defaults and reasons in docs/design/delivery.md. ``_s`` in seconds."""
+
+    strategy: Literal["rolling"] = "rolling"
+    order: Literal["auto", "start_first", "stop_first"] = "auto"
+    max_surge: Amount = Amount(percent=25)
+    max_unavailable: Amount = Amount(count=0)
+    first_batch: int = 1
+    max_parallel: int = 0
+    min_healthy_s: float = 10.0
+    startup_deadline_s: float = 120.0
+    deadline_s: float = 300.0
+    monitor_s: float = 30.0
+    soak_s: float = 300.0
+    failure_ratio_percent: int = 0
+    on_failure: Literal["rollback", "hold", "continue"] = "rollback"
+    on_rollback_failure: Literal["hold", "continue"] = "hold"
+    rollback_max_surge: Amount = Amount(percent=100)
+    analysis_patience_s: float = 900.0
+    drain_timeout_s: float = 30.0
+    stop_deadline_s: float = 60.0
+    restart_attempts: int = 2
+    restart_window_s: float = 600.0
+    restart_delay_s: float = 5.0
+    rollbacks_per_hour: int = 3
+    history: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRules:
+    """Where replicas go: ``spread`` lists topology keys (host labels, or ``host``), most important first."""
+
+    spread: tuple[str, ...] = ("zone", "host")
+    max_per_host: int = 0
+    host_grace_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """What a deployment event may set: repository patterns, argv patterns, environment names."""
+
+    images: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    event_env: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The embedded router's listener in front of a service: ``listen`` host:port, ``port`` a port name of the revision."""
+
+    listen: str
+    port: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Everything configured for a service except its name."""
+
+    target: str
+    target_kind: Literal["docker", "process"]
+    bounds: Bounds = Bounds()
+    policies: tuple[PolicyUse, ...] = ()
+    scaling: Scaling = Scaling()
+    guards: Guards = Guards()
+    update: UpdateRules = UpdateRules()
+    placement: PlacementRules = PlacementRules()
+    events: EventRules = EventRules()
+    revision: RevisionSpec | None = None
+    route: Route | None = None

@@ -1,0 +1,119 @@
+"""One service's durable state: the fold of its records, and nothing that cannot be rebuilt from them.
+
+Written to the state topic by the ledger, restored on take-over, changed by `evolve` only. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from autoscaler.core.facts import EventRef, Reason
+from autoscaler.core.revision import Deployment, Revision
+from autoscaler.core.rollout import Idle, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A replica that must exist: which slot, revision and attempt, on which host.
+
+    ``created_at``: when its creation was confirmed, None before. ``available_at``: when it first had been healthy for
+    ``min_healthy`` without a break. ``at`` moments in seconds since the epoch, UTC.
+    """
+
+    slot: int
+    revision: int
+    attempt: int
+    host: str
+    placed_at: float
+    created_at: float | None = None
+    available_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """When replicas of a slot failed lately (newest last); drives the restart back-off."""
+
+    slot: int
+    at: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """An operator's demand, in force until ``until`` (None: until ``scale auto``)."""
+
+    replicas: int
+    until: float | None
+    event: EventRef
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """An operator's freeze: ``update`` stops updates, ``all`` stops scaling as well; ends at ``until`` (None: never)."""
+
+    scope: Literal["update", "all"]
+    until: float | None
+    event: EventRef
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """A deployment or control event that already has its place in the ledger; ``verdict`` empty while undecided."""
+
+    event: EventRef
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What the last evaluation came to, as far as a change of it is worth a record: never numbers or text."""
+
+    kind: str
+    to: int
+    code: str
+    winner: str
+    clamps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """Everything durable about one service.
+
+    ``generation`` grows by one with each decided record that changes desired state (demand, revision); ``seq`` by one
+    with each record; ``chain`` is the hash of the last audit event. ``revision`` is the wanted revision's number, 0
+    before the first. ``replicas`` are those that must exist now, ordered by slot then attempt; what runs beyond them is
+    to be stopped. ``attempts`` never resets. ``waiting`` is a deployment that waits behind a rollback.
+    """
+
+    service: str
+    generation: int = 0
+    seq: int = 0
+    chain: str = ""
+    demand: int = 0
+    initialised: bool = False
+    revision: int = 0
+    revisions: tuple[Revision, ...] = ()
+    rollout: Rollout = Idle()
+    waiting: Deployment | None = None
+    replicas: tuple[Replica, ...] = ()
+    attempts: int = 0
+    setbacks: tuple[Setback, ...] = ()
+    pending: Reason | None = None
+    override: Override | None = None
+    freeze: Freeze | None = None
+    last_up_at: float | None = None
+    last_down_at: float | None = None
+    steps: tuple[tuple[float, int], ...] = ()
+    rollbacks: tuple[float, ...] = ()
+    conclusion: Conclusion | None = None
+    seen: tuple[SeenEvent, ...] = ()
+    updated_at: float = 0.0
+
+    def revision_numbered(self, number: int) -> Revision | None:
+        """The kept revision of that number, or None where history no longer has it."""
+        return next((r for r in self.revisions if r.number == number), None)
+
+    @property
+    def current(self) -> Revision | None:
+        """The wanted revision."""
+        return self.revision_numbered(self.revision)
