@@ -1,0 +1,189 @@
+"""Fixtures for the real parts, and what ``AUTOSCALER_REQUIRE`` means.
+
+A test that asks for a part which the machine lacks is skipped, and the skip says how to get the part. Names in
+``AUTOSCALER_REQUIRE=kafka,docker,...`` turn these skips into failures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.parts import PartMissing, dockerd, hosts, kafka, prometheus, shared
+from tests.parts.processes import find_program
+
+PARTS = ("chromium", "docker", "haproxy", "helm", "kafka", "prometheus")
+FIXTURE_PARTS = {
+    "kafka_broker": "kafka",
+    "secured_kafka_broker": "kafka",
+    "docker_host": "docker",
+    "container_hosts": "docker",
+    "prometheus_url": "prometheus",
+}
+DEFAULT_DOCKER = "unix:///var/run/docker.sock"
+RUN = pytest.StashKey[Path]()
+
+
+def required_parts() -> frozenset[str]:
+    """The names in ``AUTOSCALER_REQUIRE``; an unknown one is an error of usage."""
+    names = {name.strip() for name in os.environ.get("AUTOSCALER_REQUIRE", "").split(",") if name.strip()}
+    unknown = sorted(names.difference(PARTS))
+    if unknown:
+        message = f"AUTOSCALER_REQUIRE names unknown parts {', '.join(unknown)}; known are {', '.join(PARTS)}"
+        raise pytest.UsageError(message)
+    return frozenset(names)
+
+
+def missing(part: str, reason: object) -> NoReturn:
+    """Skip for want of a part, or fail where it is required."""
+    if part in required_parts():
+        pytest.fail(f"{part} is required (AUTOSCALER_REQUIRE): {reason}", pytrace=False)
+    pytest.skip(f"{part}: {reason}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    required_parts()
+    if not hasattr(config, "workerinput"):
+        config.stash[RUN] = shared.open_run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    run = config.stash.get(RUN, None)
+    if run is not None:
+        shared.close_run(run)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the parts that it asks for, so that ``-m kafka`` or ``-m "not docker"`` selects by part."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in FIXTURE_PARTS:
+                item.add_marker(FIXTURE_PARTS[fixture])
+
+
+@dataclass(frozen=True)
+class KafkaBroker:
+    """The broker of this run; every test shares it, so names of topics and groups must be a test's own."""
+
+    bootstrap: str
+
+    def __str__(self) -> str:
+        return self.bootstrap
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> KafkaBroker:
+    """A real broker: ``AUTOSCALER_TEST_KAFKA=host:port``, or one started for this run."""
+    given = os.environ.get("AUTOSCALER_TEST_KAFKA")
+    if given:
+        return KafkaBroker(given)
+    try:
+        record = shared.obtain("kafka", lambda directory: kafka.start(directory).record())
+    except PartMissing as error:
+        missing("kafka", f"{error}; or set AUTOSCALER_TEST_KAFKA=host:port")
+    return KafkaBroker(str(record["bootstrap"]))
+
+
+@pytest.fixture
+def start_kafka(tmp_path: Path) -> Iterator[Callable[..., kafka.Kafka]]:
+    """Start brokers of the test's own: ``start_kafka(secured=True)``, ``start_kafka(brokers=3)``; ended after the test."""
+    started: list[kafka.Kafka] = []
+
+    def start(**settings: object) -> kafka.Kafka:
+        try:
+            started.append(kafka.start(tmp_path / f"kafka-{len(started)}", **settings))  # type: ignore[arg-type]
+        except PartMissing as error:
+            missing("kafka", error)
+        return started[-1]
+
+    yield start
+    for broker in started:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def secured_kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Kafka]:
+    """A broker with SCRAM and PLAIN over TLS, an mTLS listener and ACLs (``client_settings``, ``tls``), one a worker."""
+    try:
+        broker = kafka.start(tmp_path_factory.mktemp("secured-kafka"), secured=True)
+    except PartMissing as error:
+        missing("kafka", error)
+    with broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> str:
+    """The url of a real Docker engine: ``DOCKER_HOST``, the default socket, or one started for this run."""
+    given = os.environ.get("DOCKER_HOST")
+    for url in filter(None, (given, DEFAULT_DOCKER)):
+        if dockerd.answers(url):
+            return url
+    if given:
+        missing("docker", f"no engine answers at DOCKER_HOST={given}")
+    try:
+        return str(shared.obtain("docker", lambda directory: dockerd.start(directory).record())["url"])
+    except PartMissing as error:
+        missing("docker", error)
+
+
+@pytest.fixture(scope="session")
+def container_hosts() -> list[str]:
+    """The urls of three Docker engines with addresses of their own; ``hosts.control`` freezes, kills and cuts them."""
+    try:
+        record = shared.obtain("container-hosts", lambda _: hosts.start(3, owner=shared.owner()))
+    except PartMissing as error:
+        missing("docker", error)
+    return list(record["urls"])
+
+
+@pytest.fixture(scope="session")
+def prometheus_url() -> str:
+    """The url of a Prometheus that scrapes at least itself: ``AUTOSCALER_TEST_PROMETHEUS``, or one started for this run."""
+    given = os.environ.get("AUTOSCALER_TEST_PROMETHEUS")
+    if given:
+        return given
+    try:
+        return str(shared.obtain("prometheus", lambda directory: prometheus.start(directory).record())["url"])
+    except PartMissing as error:
+        missing("prometheus", error)
+
+
+@pytest.fixture
+def start_prometheus(tmp_path: Path) -> Iterator[Callable[..., prometheus.Prometheus]]:
+    """Start a Prometheus of the test's own: ``start_prometheus(targets=["127.0.0.1:9000"])``; ended after the test."""
+    started: list[prometheus.Prometheus] = []
+
+    def start(**settings: object) -> prometheus.Prometheus:
+        try:
+            started.append(prometheus.start(tmp_path / f"prometheus-{len(started)}", **settings))  # type: ignore[arg-type]
+        except PartMissing as error:
+            missing("prometheus", error)
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def find_part() -> Callable[[str], str]:
+    """The path of an installed program among ``haproxy``, ``chromium``, ``helm``; skips (or fails) where it is not there."""
+    remedies = {
+        "chromium": "install Debian's chromium",
+        "haproxy": "install Debian's haproxy",
+        "helm": "install Helm 3 (go install helm.sh/helm/v3/cmd/helm@v3.19.0)",
+    }
+
+    def find(part: str) -> str:
+        try:
+            return find_program(part, remedies[part])
+        except PartMissing as error:
+            missing(part, error)
+
+    return find
