@@ -9,20 +9,24 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 import psutil
 from docker.errors import DockerException
 
-from tests.parts.processes import PartFailed, PartMissing, Process, await_probe, find_program, spawn
+from tests.parts.processes import PartFailed, PartMissing, Process, accepts, await_probe, find_program, spawn
 
 REMEDY = "install Docker's engine (Debian: docker.io iproute2), or set DOCKER_HOST to an engine that may be used"
+
+OLDEST_API = "1.41"
 
 
 @dataclass(frozen=True)
@@ -103,16 +107,29 @@ def start(directory: Path) -> Dockerd:
 
 def answers(url: str) -> bool:
     """Whether an engine answers at a url within two seconds."""
-    try:
-        client = docker.DockerClient(base_url=url, timeout=2)
-    except DockerException:
+    if not _listens(url):
         return False
+    client = docker.DockerClient(base_url=url, version=OLDEST_API, timeout=2)
     try:
         return bool(client.ping())
     except (DockerException, OSError):
         return False
     finally:
         client.close()
+
+
+def _listens(url: str) -> bool:
+    """Whether anything listens there at all: docker's client leaves a socket open when it cannot connect."""
+    address = urlsplit(url)
+    try:
+        if address.scheme == "unix":
+            with socket.socket(socket.AF_UNIX) as candidate:
+                candidate.connect(address.path)
+        elif address.scheme == "tcp":
+            accepts(address.port or 2375, address.hostname or "127.0.0.1")
+    except OSError:
+        return False
+    return True
 
 
 def stop_recorded(record: Mapping[str, Any]) -> None:
