@@ -6,8 +6,8 @@ Made by `plan`, executed by the engine's actuator through the target port, answe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 

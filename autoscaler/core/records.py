@@ -14,7 +14,16 @@ from autoscaler.core.facts import Clamp, EventRef, ProposalNote, Reason, SignalR
 
 RecordType = Literal["decided", "refused", "acted", "observed", "rejected"]
 Verdict = Literal[
-    "applied", "unchanged", "rolled_back", "superseded", "refused", "rejected", "failed", "expired", "duplicate", "accepted"
+    "applied",
+    "unchanged",
+    "rolled_back",
+    "superseded",
+    "refused",
+    "rejected",
+    "failed",
+    "expired",
+    "duplicate",
+    "accepted",
 ]
 """The first eight are terminal; `duplicate` names the first verdict of a repeat, `accepted` opens an operation."""
 

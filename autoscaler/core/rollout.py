@@ -24,13 +24,13 @@ class Idle:
 class Preflight:
     """A deployment was accepted; its image is being resolved. No replica is touched.
 
-    ``fallback`` is the phase to return to where the image cannot be had.
+    ``base`` is the revision to go back to where the image cannot be had and replicas of a superseded one run.
     """
 
     deployment: Deployment
     since: float
     resolve_by: float
-    fallback: Idle | Halted
+    base: int | None
     phase: Literal["preflight"] = "preflight"
 
 

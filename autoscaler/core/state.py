@@ -32,10 +32,11 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Setback:
-    """When replicas of a slot failed lately (newest last); drives the restart back-off."""
+    """When replicas of a slot failed lately (newest last), and before which moment it is not tried again."""
 
     slot: int
     at: tuple[float, ...]
+    retry_at: float
 
 
 @dataclass(frozen=True, slots=True)

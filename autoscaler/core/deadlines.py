@@ -1,0 +1,85 @@
+"""When a service must be looked at again though nothing happens: the earliest deadline of its state. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoscaler.core.freezing import updates_frozen
+from autoscaler.core.rollout import Advancing, Held, Preflight, RollingBack, Soaking
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.sightings import is_serving, observed_by_identity, startup_due
+from autoscaler.core.state import ServiceState
+from autoscaler.core.world import World
+
+
+def next_deadline(state: ServiceState, settings: ServiceSettings, world: World) -> float | None:
+    """The earliest future moment at which the answer of `decide` can change without anything else, or None."""
+    return min((at for at in _deadlines(state, settings, world) if at > world.now), default=None)
+
+
+def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:
+    if state.override is not None and state.override.until is not None:
+        yield state.override.until
+    if state.freeze is not None and state.freeze.until is not None:
+        yield state.freeze.until
+    yield from _rollout_deadlines(state, settings, world)
+    yield from _replica_deadlines(state, settings, world)
+    if len(state.replicas) < state.demand:
+        for setback in state.setbacks:
+            yield setback.retry_at
+
+
+def _rollout_deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:
+    match state.rollout:
+        case Preflight(resolve_by=at):
+            yield at
+        case Advancing(progress_by=at) | RollingBack(progress_by=at):
+            yield at
+        case Soaking(until=until, patience_until=patience):
+            yield until
+            yield patience
+        case Held(why=why, until=until):
+            if until is not None:
+                yield until
+            frozen = updates_frozen(state, settings, world.now) if why == "freeze" else None
+            if frozen is not None and frozen[1] is not None:
+                yield frozen[1]
+        case _:
+            pass
+
+
+def _replica_deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:
+    rules = settings.update
+    seen = observed_by_identity(world)
+    current = state.current
+    for replica in state.replicas:
+        sighted = seen.get((replica.slot, replica.revision, replica.attempt))
+        if replica.available_at is None:
+            due = startup_due(replica, sighted, settings)
+            if due is not None:
+                yield due
+            if sighted is not None and sighted.healthy_since is not None and is_serving(sighted):
+                yield sighted.healthy_since + rules.min_healthy_s
+        elif current is not None and current.standing == "healthy" and replica.revision == current.number:
+            yield replica.available_at + rules.soak_s
+        if sighted is None:
+            host = world.host(replica.host)
+            if host is not None and host.condition == "lost":
+                yield host.since + settings.placement.host_grace_s
+    if settings.update.order != "start_first":
+        for replica in state.replicas:
+            if replica.created_at is None:
+                yield replica.placed_at + rules.stop_deadline_s
+
+
+def next_evaluation(state: ServiceState, settings: ServiceSettings, at: float) -> float | None:
+    """When a clamp of the last conclusion ends by itself, so that a held scale-up is looked at again; None without one."""
+    conclusion = state.conclusion
+    if conclusion is None or not conclusion.clamps:
+        return None
+    ends: list[float] = []
+    if "up_cooldown" in conclusion.clamps and state.last_up_at is not None:
+        ends.append(state.last_up_at + settings.scaling.up_cooldown_s)
+    if "max_step_up" in conclusion.clamps and settings.guards.max_step_up is not None:
+        ends += [when + settings.guards.max_step_up.per_s for when, delta in state.steps if delta > 0]
+    return min((end for end in ends if end > at), default=None)

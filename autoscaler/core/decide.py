@@ -1,0 +1,137 @@
+"""`decide`: from a service's state and one stimulus to the records that follow. The heart of the program. Pure.
+
+Rules: time comes with the stimulus; nothing is read but the arguments; an answer always exists (no exception on valid input);
+each change has a record with its reason; order of precedence: operator override, safety rollback, rollback proposal, update, scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoscaler.core.actions import Outcome
+from autoscaler.core.commands import obey
+from autoscaler.core.convergence import converge
+from autoscaler.core.deployments import accept_deployment, configured_event, note_resolution
+from autoscaler.core.draft import Draft, because, known_event
+from autoscaler.core.facts import EventRef, Reason
+from autoscaler.core.going_back import fail_rollout
+from autoscaler.core.outcomes import note_outcome
+from autoscaler.core.phases import begin_waiting, expire, judge_failures, progress
+from autoscaler.core.proposals import Rollback
+from autoscaler.core.records import Record
+from autoscaler.core.rollout import Advancing, Held, Idle, Soaking
+from autoscaler.core.scaling import evaluate
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.sightings import Failure, note_sightings
+from autoscaler.core.state import ServiceState
+from autoscaler.core.stimuli import (
+    Configured,
+    ControlArrived,
+    DeadlineReached,
+    DeploymentArrived,
+    Evaluate,
+    Observed,
+    OutcomeArrived,
+    Stimulus,
+)
+from autoscaler.core.world import World
+
+CASCADE_MAX = 6
+"""Phases that may follow one another within one decision; more would be a loop, and the next stimulus goes on."""
+
+
+def decide(state: ServiceState, settings: ServiceSettings, stimulus: Stimulus, world: World) -> tuple[Record, ...]:
+    """The records that ``stimulus`` leads to, in order; empty where nothing changes. `fold` of them is the new state."""
+    draft = Draft(state, world.now)
+    soak_unknown: tuple[str, ...] = ()
+    failures: list[Failure] = []
+    match stimulus:
+        case Evaluate():
+            soak_unknown = stimulus.soak_unknown
+            _vote_down(draft, settings, stimulus)
+            evaluate(draft, settings, stimulus)
+            if not draft.records and isinstance(state.rollout, Idle) and state.pending is None:
+                return ()
+        case DeploymentArrived():
+            if not _repeated(draft, stimulus.event):
+                accept_deployment(draft, settings, stimulus)
+        case ControlArrived():
+            if not _repeated(draft, stimulus.event):
+                obey(draft, settings, stimulus, world)
+        case OutcomeArrived(outcome=outcome):
+            failures = _note(draft, settings, outcome)
+        case Configured():
+            _configure(draft, settings)
+        case DeadlineReached():
+            soak_unknown = stimulus.soak_unknown
+        case Observed():
+            pass
+    _settle(draft, settings, world, soak_unknown, failures)
+    return tuple(draft.records)
+
+
+def _settle(
+    draft: Draft, settings: ServiceSettings, world: World, soak_unknown: tuple[str, ...], failures: Sequence[Failure]
+) -> None:
+    """Let everything follow that follows: expiries, failures, phases, and edits of the wanted replicas."""
+    expire(draft, settings)
+    lost = [*failures, *note_sightings(draft, settings, world)]
+    judge_failures(draft, settings, lost)
+    for _ in range(CASCADE_MAX):
+        before = draft.state
+        progress(draft, settings, world, soak_unknown)
+        begin_waiting(draft, settings)
+        converge(draft, settings, world, lost)
+        lost = []
+        if draft.state is before:
+            return
+
+
+def _repeated(draft: Draft, event: EventRef) -> bool:
+    known = known_event(draft.state, event)
+    if known is None:
+        return False
+    verdict = known.verdict or "undecided so far"
+    text = f"seen before: {verdict}"
+    draft.add("refused", "deployment", Reason("duplicate", text), verdict="duplicate", event=event)
+    return True
+
+
+def _vote_down(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> None:
+    """A policy's Rollback counts against the revision under way; a stable one is not taken back by a vote."""
+    rollout = draft.state.rollout
+    running = rollout.resumed if isinstance(rollout, Held) else rollout
+    if not isinstance(running, Advancing | Soaking):
+        return
+    for vote in stimulus.votes:
+        if isinstance(vote.proposal, Rollback) and not vote.unknown:
+            draft.causes = stimulus.causes
+            reason = because("policy", f"{vote.policy}: {vote.proposal.reason}")
+            fail_rollout(draft, settings, reason, own_fault=True)
+            return
+
+
+def _note(draft: Draft, settings: ServiceSettings, outcome: Outcome) -> list[Failure]:
+    if outcome.action.kind == "resolve":
+        note_resolution(draft, settings, outcome)
+        return []
+    return note_outcome(draft, settings, outcome)
+
+
+def _configure(draft: Draft, settings: ServiceSettings) -> None:
+    """Bring the configuration's own first revision if the service never had one, and today's demand within changed bounds."""
+    state, bounds = draft.state, settings.bounds
+    event = configured_event(settings)
+    if (
+        not state.initialised
+        and settings.revision is not None
+        and event is not None
+        and known_event(state, event) is None
+    ):
+        fields = frozenset({"image", "command"}) if settings.revision.image else frozenset({"command", "env"})
+        accept_deployment(draft, settings, DeploymentArrived(draft.at, event, settings.revision, fields, "configured"))
+        return
+    clamped = max(bounds.min, min(state.demand, bounds.max))
+    if state.initialised and state.revision and clamped != state.demand:
+        text = f"the configured bounds are {bounds.min}..{bounds.max} now"
+        draft.add("decided", "scale", because("bounds", text, demand=clamped), demand=clamped)

@@ -1,0 +1,198 @@
+"""From a deployment event to a revision: guards, preflight, launch, superseding. Called by `decide`. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from autoscaler.core.actions import Outcome
+from autoscaler.core.allowance import complete_spec, refusal_of
+from autoscaler.core.draft import Draft, because
+from autoscaler.core.facts import EventRef, Reason
+from autoscaler.core.freezing import updates_frozen
+from autoscaler.core.going_back import HOUR_S, start_rollback
+from autoscaler.core.records import Verdict
+from autoscaler.core.revision import Deployment, Revision, content_hash
+from autoscaler.core.rollout import Advancing, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.state import ServiceState
+from autoscaler.core.stimuli import DeploymentArrived
+
+CONFIGURATION_SOURCE = "/configuration"
+"""The source of the deployment that the configuration's own first revision is."""
+
+
+def accept_deployment(draft: Draft, settings: ServiceSettings, arrived: DeploymentArrived) -> None:
+    """Refuse the event, let it wait behind a rollback, or begin it, superseding one in flight."""
+    state = draft.state
+    stable = next((r.spec for r in sorted(state.revisions, key=lambda r: -r.number) if r.standing == "stable"), None)
+    if stable is None and state.current is not None:
+        stable = state.current.spec
+    spec = complete_spec(arrived.spec, arrived.fields, stable or settings.revision, settings)
+    reason = _refusal(state, settings, arrived, spec_refusal=refusal_of(spec, arrived.fields, settings))
+    if reason is not None:
+        draft.settle(arrived.event, "refused", "deployment", reason)
+        return
+    deployment = Deployment(arrived.event, spec, arrived.at, arrived.version)
+    accepted = because(
+        "accepted", f"deployment {arrived.event.id} accepted{' as ' + arrived.version if arrived.version else ''}"
+    )
+    if isinstance(state.rollout, RollingBack):
+        if state.waiting is not None:
+            superseded = because("superseded", f"a later deployment, {arrived.event.id}, takes its place in the queue")
+            draft.settle(state.waiting.event, "superseded", "deployment", superseded)
+        waiting = Reason("waiting", f"{accepted.text}; waits for the rollback under way to end")
+        draft.add("decided", "deployment", waiting, verdict="accepted", event=arrived.event, waiting=deployment)
+        return
+    draft.add("decided", "deployment", accepted, verdict="accepted", event=arrived.event)
+    begin(draft, settings, deployment)
+
+
+def _refusal(
+    state: ServiceState, settings: ServiceSettings, arrived: DeploymentArrived, spec_refusal: Reason | None
+) -> Reason | None:
+    if isinstance(state.rollout, Retiring | Retired):
+        return because("retired", "the service is retired. Configure it again first")
+    if arrived.refusal is not None:
+        return Reason(*arrived.refusal)
+    frozen = updates_frozen(state, settings, arrived.at)
+    if frozen is not None and arrived.event.source != CONFIGURATION_SOURCE:
+        return because("freeze", f"{frozen[0]}. Deploy after it, or unfreeze")
+    if spec_refusal is not None:
+        return spec_refusal
+    recent = [at for at in state.rollbacks if at > arrived.at - HOUR_S]
+    if len(recent) >= settings.update.rollbacks_per_hour:
+        return because(
+            "rollback_limit",
+            f"{len(recent)} automatic rollbacks in the last hour. Approve to go on",
+            rollbacks=len(recent),
+        )
+    return None
+
+
+def begin(draft: Draft, settings: ServiceSettings, deployment: Deployment) -> None:
+    """Start the deployment now: supersede what is in flight, resolve its image first where it has one."""
+    base = supersede(draft, f"by the later deployment {deployment.event.id}")
+    if not deployment.spec.image:
+        draft.add("acted", "deployment", because("preflight", "nothing to resolve"), rollout=Idle(), waiting=None)
+        launch(draft, settings, deployment)
+        return
+    preflight = Preflight(deployment, draft.at, draft.at + settings.update.deadline_s, base)
+    text = f"resolve {deployment.spec.image} on the hosts"
+    draft.add("acted", "deployment", because("preflight", text), rollout=preflight, waiting=None)
+
+
+def supersede(draft: Draft, why: str) -> int | None:
+    """Give the deployment in flight its verdict; returns the revision that a failure from here on goes back to, if any."""
+    rollout = draft.state.rollout
+    running = rollout.resumed if isinstance(rollout, Held) else rollout
+    match running:
+        case Preflight(deployment=deployment, base=base):
+            draft.settle(deployment.event, "superseded", "deployment", because("superseded", f"superseded {why}"))
+            return base
+        case Advancing(event=event, base=base) | Soaking(event=event, base=base):
+            draft.settle(event, "superseded", "deployment", because("superseded", f"superseded {why}"))
+            return base
+        case _:
+            return None
+
+
+def note_resolution(draft: Draft, settings: ServiceSettings, outcome: Outcome) -> None:
+    """The image is pinned, or cannot be had; an answer that comes too late or for another deployment changes nothing."""
+    rollout = draft.state.rollout
+    if (
+        not isinstance(rollout, Preflight)
+        or outcome.action.kind != "resolve"
+        or outcome.action.spec != rollout.deployment.spec
+    ):
+        return
+    if outcome.result == "done":
+        spec = replace(rollout.deployment.spec, pinned=outcome.pinned)
+        launch(draft, settings, replace(rollout.deployment, spec=spec))
+    elif outcome.result in {"refused", "conflict"}:
+        give_up_preflight(draft, settings, rollout, because("image", outcome.text), verdict_failed=False)
+
+
+def give_up_preflight(
+    draft: Draft, settings: ServiceSettings, rollout: Preflight, reason: Reason, *, verdict_failed: bool
+) -> None:
+    """The deployment ends here; replicas of a superseded revision, if any, go back to the base."""
+    verdict: Verdict = "failed" if verdict_failed else "refused"
+    draft.settle(rollout.deployment.event, verdict, "deployment", reason, rollout=Idle())
+    _return_to_base(draft, settings, rollout.base, reason)
+
+
+def _return_to_base(draft: Draft, settings: ServiceSettings, base: int | None, reason: Reason) -> None:
+    state = draft.state
+    target = state.revision_numbered(base) if base is not None else None
+    if target is not None and target.number != state.revision:
+        start_rollback(draft, settings, reason, own_fault=False, to=target)
+
+
+def launch(draft: Draft, settings: ServiceSettings, deployment: Deployment) -> None:
+    """Number the revision and begin to replace replicas, or say why not: unchanged content, or content that failed before."""
+    state = draft.state
+    base = state.rollout.base if isinstance(state.rollout, Preflight) else None
+    content = content_hash(deployment.spec)
+    rejected = next((r for r in state.revisions if r.content == content and r.standing == "rejected"), None)
+    if rejected is not None:
+        text = f"the same content failed as revision {rejected.number}. Approve it or deploy another"
+        draft.settle(
+            deployment.event,
+            "refused",
+            "deployment",
+            because("rejected_before", text, revision=rejected.number),
+            rollout=Idle(),
+        )
+        _return_to_base(draft, settings, base, because("rejected_before", text))
+        return
+    current = state.current
+    if current is not None and current.content == content and base is None:
+        text = f"revision {current.number} has the same content"
+        draft.settle(deployment.event, "unchanged", "deployment", because("unchanged", text), rollout=Idle())
+        return
+    _number(draft, settings, deployment, content, base)
+
+
+def _number(draft: Draft, settings: ServiceSettings, deployment: Deployment, content: str, base: int | None) -> None:
+    state, rules = draft.state, settings.update
+    number = max((r.number for r in state.revisions), default=0) + 1
+    revision = Revision(number, deployment.spec, content, draft.at, deployment.version, "unproven", deployment.event)
+    bounds = settings.bounds
+    demand = state.demand if state.initialised else max(bounds.min, min(bounds.initial, bounds.max))
+    came_from = base if base is not None else (state.revision or None)
+    changes: dict[str, Any] = {
+        "revision": number,
+        "revisions": _trimmed((*state.revisions, revision), rules.history, came_from),
+        "demand": demand,
+        "initialised": True,
+        "setbacks": (),
+        "rollout": Idle(),
+    }
+    text = f"revision {number}: {deployment.spec.pinned or ' '.join(deployment.spec.command)}"[:500]
+    if demand == 0:
+        draft.settle(
+            deployment.event,
+            "applied",
+            "update",
+            because("unproven", f"{text}; no replica is wanted, so nothing proved it"),
+            **changes,
+        )
+        return
+    changes["rollout"] = Advancing(
+        number, came_from, deployment.event, draft.at, draft.at + rules.deadline_s, demand, max(demand, 1)
+    )
+    draft.causes = (deployment.event,)
+    draft.add("decided", "update", because("revision", text, revision=number, demand=demand), **changes)
+
+
+def _trimmed(revisions: tuple[Revision, ...], history: int, base: int | None) -> tuple[Revision, ...]:
+    """The newest ``history`` revisions, and besides the base and the two newest stable ones."""
+    stable = [r.number for r in revisions if r.standing == "stable"][-2:]
+    kept = {r.number for r in revisions[-history:]} | set(stable) | ({base} if base is not None else set())
+    return tuple(r for r in revisions if r.number in kept)
+
+
+def configured_event(settings: ServiceSettings) -> EventRef | None:
+    """The identity of the configuration's own first revision, by its content; None where it has none."""
+    return EventRef(CONFIGURATION_SOURCE, content_hash(settings.revision)) if settings.revision is not None else None

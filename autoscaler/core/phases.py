@@ -1,0 +1,234 @@
+"""Moves a rollout along by what is seen and by the clock that was handed in. Called by `decide` after every stimulus. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from autoscaler.core.deployments import begin, give_up_preflight
+from autoscaler.core.draft import Draft, because
+from autoscaler.core.facts import Reason
+from autoscaler.core.freezing import updates_frozen
+from autoscaler.core.going_back import (
+    fail_rollout,
+    finish_rollback,
+    halt_rollback,
+    rollback_target,
+    start_rollback,
+    with_standing,
+)
+from autoscaler.core.rollout import (
+    Advancing,
+    Halted,
+    Held,
+    Idle,
+    Preflight,
+    Retired,
+    Retiring,
+    RollingBack,
+    Soaking,
+    replica_name,
+)
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.sightings import Failure, is_available, observed_by_identity
+from autoscaler.core.state import ServiceState
+from autoscaler.core.world import World
+
+
+def expire(draft: Draft, settings: ServiceSettings) -> None:
+    """End what has an end: an override, a freeze, a hold."""
+    state, at = draft.state, draft.at
+    if state.override is not None and state.override.until is not None and state.override.until <= at:
+        draft.add(
+            "decided",
+            "control",
+            because("expired", f"the override of {state.override.replicas} has ended"),
+            override=None,
+        )
+    if state.freeze is not None and state.freeze.until is not None and state.freeze.until <= at:
+        draft.add("decided", "control", because("expired", "the freeze has ended"), freeze=None)
+    rollout = draft.state.rollout
+    frozen = updates_frozen(draft.state, settings, at)
+    if isinstance(rollout, Held):
+        if (rollout.why == "freeze" and frozen is None) or (rollout.until is not None and rollout.until <= at):
+            resume(draft, settings, "the hold has ended")
+    elif isinstance(rollout, Advancing) and frozen is not None:
+        held = Held("freeze", rollout, at, frozen[1])
+        draft.add("decided", "update", because("freeze", f"held: {frozen[0]}"), rollout=held)
+
+
+def resume(draft: Draft, settings: ServiceSettings, why: str) -> None:
+    """Go on where the hold began; its clocks stood still meanwhile."""
+    held = draft.state.rollout
+    if not isinstance(held, Held):
+        return
+    stood_s = draft.at - held.held_at
+    running = held.resumed
+    if isinstance(running, Advancing):
+        running = replace(
+            running, progress_by=max(running.progress_by, draft.at + settings.update.deadline_s), failed=()
+        )
+    else:
+        running = replace(running, until=running.until + stood_s, patience_until=running.patience_until + stood_s)
+    draft.add("decided", "update", because("resumed", f"goes on: {why}"), rollout=running)
+
+
+def judge_failures(draft: Draft, settings: ServiceSettings, failures: list[Failure]) -> None:
+    """What failed replicas mean for the rollout: too many of the target's own fault end it."""
+    if not failures:
+        return
+    state, rollout = draft.state, draft.state.rollout
+    own = [f for f in failures if f.blame == "revision" and f.replica.revision == state.revision]
+    if isinstance(rollout, RollingBack):
+        bad = [f for f in failures if f.blame == "revision" and f.replica.revision == rollout.target]
+        if bad and settings.update.on_rollback_failure == "hold":
+            halt_rollback(draft, rollout, bad[0].reason)
+        return
+    if not own:
+        return
+    running = rollout.resumed if isinstance(rollout, Held) else rollout
+    if isinstance(running, Advancing):
+        if len(running.failed) * 100 > settings.update.failure_ratio_percent * running.touched:
+            fail_rollout(draft, settings, _counted(own, len(running.failed), running.touched), own_fault=True)
+    elif isinstance(running, Soaking):
+        if len(own) * 100 > settings.update.failure_ratio_percent * max(1, state.demand) or _spent(
+            state, settings, own
+        ):
+            fail_rollout(draft, settings, _counted(own, len(own), state.demand), own_fault=True)
+    elif isinstance(running, Idle):
+        current = state.current
+        unproven = current is not None and current.standing == "unproven"
+        if unproven and settings.update.on_failure == "rollback" and rollback_target(state, state.revision) is not None:
+            start_rollback(draft, settings, _counted(own, len(own), state.demand), own_fault=True)
+
+
+def _counted(failures: list[Failure], failed: int, of: int) -> Reason:
+    first = failures[0].reason
+    return Reason(
+        first.code, f"{failed} of {of} new replicas failed: {first.text}"[:1000], {"failed": failed, "of": of}
+    )
+
+
+def _spent(state: ServiceState, settings: ServiceSettings, own: list[Failure]) -> bool:
+    slots = {f.replica.slot for f in own}
+    return any(s.slot in slots and len(s.at) > settings.update.restart_attempts for s in state.setbacks)
+
+
+def progress(draft: Draft, settings: ServiceSettings, world: World, soak_unknown: tuple[str, ...]) -> None:
+    """Take the rollout to its next phase where the hosts and the clock allow it."""
+    rollout = draft.state.rollout
+    match rollout:
+        case Preflight():
+            if draft.at >= rollout.resolve_by:
+                text = f"{rollout.deployment.spec.image} could not be resolved in {settings.update.deadline_s:g} s"
+                give_up_preflight(draft, settings, rollout, because("deadline", text), verdict_failed=True)
+        case Advancing():
+            _progress_advancing(draft, settings, world, rollout)
+        case Soaking():
+            _progress_soaking(draft, rollout, soak_unknown)
+        case RollingBack():
+            _progress_rolling_back(draft, settings, world, rollout)
+        case Retiring():
+            if not world.replicas and not draft.state.replicas and all(host.known for host in world.hosts):
+                done = because("retired", "all replicas are stopped; the history is kept")
+                draft.settle(rollout.command, "applied", "control", done, rollout=Retired(draft.at))
+        case Idle():
+            _mark_stable(draft, settings)
+        case _:
+            pass
+
+
+def begin_waiting(draft: Draft, settings: ServiceSettings) -> None:
+    """Begin the deployment that waited behind a rollback, once that has ended either way."""
+    waiting = draft.state.waiting
+    if waiting is not None and isinstance(draft.state.rollout, Idle | Halted):
+        begin(draft, settings, waiting)
+
+
+def all_available(state: ServiceState, world: World, revision: int) -> bool:
+    """Whether exactly the demand runs, all of that revision, all available, and nothing else is wanted."""
+    seen = observed_by_identity(world)
+    return len(state.replicas) == state.demand and all(
+        r.revision == revision and is_available(r, seen.get((r.slot, r.revision, r.attempt))) for r in state.replicas
+    )
+
+
+def _progress_advancing(draft: Draft, settings: ServiceSettings, world: World, rollout: Advancing) -> None:
+    state, rules, at = draft.state, settings.update, draft.at
+    if state.demand == 0 and not state.replicas:
+        _apply(
+            draft,
+            rollout,
+            because("unproven", f"revision {rollout.target} is current; no replica is wanted"),
+            standing=None,
+        )
+    elif all_available(state, world, rollout.target):
+        if rules.soak_s <= 0:
+            _apply(
+                draft,
+                rollout,
+                because("applied", f"revision {rollout.target} runs on all {state.demand} replicas"),
+                standing="stable",
+            )
+            return
+        patience = max(at + rules.soak_s, at + rules.analysis_patience_s)
+        soaking = Soaking(rollout.target, rollout.base, rollout.event, at, at + rules.soak_s, patience)
+        text = f"all {state.demand} replicas run revision {rollout.target}; soaking for {rules.soak_s:g} s"
+        draft.add("decided", "update", because("soaking", text, demand=state.demand), rollout=soaking)
+    elif at >= rollout.progress_by:
+        room = f"; {state.pending.text}" if state.pending is not None else ""
+        seen = observed_by_identity(world)
+        missing = [
+            replica_name(state.service, r.slot, r.revision, r.attempt)
+            for r in state.replicas
+            if r.revision == rollout.target and not is_available(r, seen.get((r.slot, r.revision, r.attempt)))
+        ]
+        text = (
+            f"no progress for {rules.deadline_s:g} s: {', '.join(missing[:3]) or 'no new replica'} not available{room}"
+        )
+        fail_rollout(draft, settings, because("deadline", text), own_fault=bool(missing) and not room)
+
+
+def _progress_soaking(draft: Draft, rollout: Soaking, soak_unknown: tuple[str, ...]) -> None:
+    if draft.at < rollout.until:
+        return
+    if soak_unknown and draft.at < rollout.patience_until:
+        return
+    number = rollout.target
+    if soak_unknown:
+        text = f"revision {number} soaked; {', '.join(soak_unknown)} stayed unknown"
+        _apply(draft, rollout, because("unproven", text), standing="stable")
+    else:
+        soaked_s = draft.at - rollout.since
+        _apply(
+            draft,
+            rollout,
+            because("applied", f"revision {number} soaked for {soaked_s:.0f} s without a complaint"),
+            standing="stable",
+        )
+
+
+def _apply(draft: Draft, rollout: Advancing | Soaking, reason: Reason, *, standing: str | None) -> None:
+    changes: dict[str, Any] = {"rollout": Idle()}
+    if standing == "stable":
+        changes["revisions"] = with_standing(draft.state, rollout.target, "stable")
+    draft.settle(rollout.event, "applied", "update", reason, **changes)
+
+
+def _progress_rolling_back(draft: Draft, settings: ServiceSettings, world: World, rollout: RollingBack) -> None:
+    state = draft.state
+    if all_available(state, world, rollout.target):
+        finish_rollback(draft, rollout)
+    elif draft.at >= rollout.progress_by:
+        room = f"; {state.pending.text}" if state.pending is not None else ""
+        halt_rollback(draft, rollout, because("deadline", f"no progress for {settings.update.deadline_s:g} s{room}"))
+
+
+def _mark_stable(draft: Draft, settings: ServiceSettings) -> None:
+    """A revision that came when nothing was wanted is proven later, by replicas that stayed available for a soak's time."""
+    state, current = draft.state, draft.state.current
+    if current is None or current.standing != "healthy":
+        return
+    if any(r.available_at is not None and r.available_at + settings.update.soak_s <= draft.at for r in state.replicas):
+        reason = because("proven", f"revision {current.number} has been available for {settings.update.soak_s:g} s")
+        draft.add("decided", "update", reason, revisions=with_standing(state, current.number, "stable"))

@@ -1,0 +1,259 @@
+"""From votes to demand: combine, stabilise, clamp, and say each step. Called by `decide` for an `Evaluate`. Pure.
+
+Rules: an unknown vote wishes today's demand; nothing is scaled down on silence, on unknown or on a window that is not yet
+full; to zero only after known zeros for the idle time; every clamp is recorded before -> after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoscaler.core.draft import Draft, because
+from autoscaler.core.facts import Clamp, ProposalNote
+from autoscaler.core.freezing import scaling_frozen
+from autoscaler.core.proposals import Hold, Rollback, Scale, Update
+from autoscaler.core.settings import ServiceSettings, StepLimit
+from autoscaler.core.state import Conclusion, ServiceState
+from autoscaler.core.stimuli import Evaluate, PolicyVote
+
+STEPS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the policies want together: replicas, the label of the policy that won, its words; code says how it came about."""
+
+    to: int
+    winner: str
+    text: str
+    code: str
+
+
+def combine(votes: tuple[PolicyVote, ...], demand: int, rule: str) -> Wish | None:
+    """The combined wish of the scaling votes, or None where no policy has an opinion. Ties: the first policy listed."""
+    best: Wish | None = None
+    for vote in votes:
+        wish = _wish_of(vote, demand)
+        if wish is None:
+            continue
+        if best is None or (wish.to > best.to if rule == "max" else wish.to < best.to):
+            best = wish
+    if (
+        rule == "min"
+        and best is not None
+        and best.to < demand
+        and any(vote.unknown and not vote.rollback for vote in votes)
+    ):
+        return Wish(demand, best.winner, "a policy is unknown: today's demand is kept", "unknown")
+    return best
+
+
+def _wish_of(vote: PolicyVote, demand: int) -> Wish | None:
+    if vote.unknown:
+        return None if vote.rollback else Wish(demand, vote.policy, vote.unknown, "unknown")
+    proposal = vote.proposal
+    if isinstance(proposal, Scale):
+        return Wish(proposal.to, vote.policy, proposal.reason, "wish")
+    if isinstance(proposal, Hold):
+        return Wish(demand, vote.policy, proposal.reason, "hold")
+    return None
+
+
+def note_of(vote: PolicyVote) -> ProposalNote:
+    """The vote as it stands in a record."""
+    proposal = vote.proposal
+    if vote.unknown:
+        return ProposalNote(vote.policy, "unknown", None, vote.unknown)
+    match proposal:
+        case Scale(to, reason):
+            return ProposalNote(vote.policy, "scale", to, reason)
+        case Hold(reason):
+            return ProposalNote(vote.policy, "hold", None, reason)
+        case Rollback(reason):
+            return ProposalNote(vote.policy, "rollback", None, reason)
+        case Update(revision, reason):
+            return ProposalNote(vote.policy, "update", revision, reason)
+        case None:
+            return ProposalNote(vote.policy, "none", None, "")
+
+
+@dataclass(slots=True)
+class _Passage:
+    """A wish on its way through the guards."""
+
+    state: ServiceState
+    settings: ServiceSettings
+    stimulus: Evaluate
+    to: int
+    clamps: list[Clamp] = field(default_factory=list)
+
+    def clamp(self, guard: str, to: int, text: str) -> None:
+        if to != self.to:
+            self.clamps.append(Clamp(guard, self.to, to, text))
+            self.to = to
+
+
+def evaluate(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> None:
+    """Turn the votes into a new demand, or into a conclusion that it stays, recorded only where the conclusion changed."""
+    state = draft.state
+    if state.revision == 0:
+        return
+    wish = combine(stimulus.votes, state.demand, settings.scaling.combine)
+    if state.override is not None:
+        wish = Wish(state.override.replicas, "operator", "operator's override", "override")
+    if wish is None:
+        return
+    passage = _Passage(state, settings, stimulus, wish.to)
+    if state.override is None:
+        for guard in _GUARDS:
+            guard(passage)
+    _conclude(draft, settings, stimulus, wish, passage)
+
+
+def _conclude(draft: Draft, settings: ServiceSettings, stimulus: Evaluate, wish: Wish, passage: _Passage) -> None:
+    state, to = draft.state, passage.to
+    conclusion = Conclusion("scale", to, wish.code, wish.winner, tuple(clamp.guard for clamp in passage.clamps))
+    if to == state.demand and conclusion == state.conclusion:
+        return
+    text = wish.text
+    for clamp in passage.clamps:
+        text = f"{text}; {clamp.guard}: {clamp.before} -> {clamp.after}, {clamp.text}"
+    code = passage.clamps[-1].guard if passage.clamps and to != wish.to else wish.code
+    changes: dict[str, Any] = {"conclusion": conclusion}
+    kind = "hold"
+    if to != state.demand:
+        kind = "scale"
+        changes["demand"] = to
+        changes["last_up_at" if to > state.demand else "last_down_at"] = draft.at
+        changes["steps"] = _steps_after(state, settings, draft.at, to - state.demand)
+    draft.causes = stimulus.causes
+    draft.add(
+        "decided",
+        kind,
+        because(code, text[:1000], wish=wish.to, demand=to),
+        inputs=stimulus.readings,
+        proposals=tuple(note_of(vote) for vote in stimulus.votes),
+        clamps=tuple(passage.clamps),
+        **changes,
+    )
+
+
+def _steps_after(
+    state: ServiceState, settings: ServiceSettings, at: float, delta: int
+) -> tuple[tuple[float, int], ...]:
+    limits = [
+        limit.per_s for limit in (settings.guards.max_step_up, settings.guards.max_step_down) if limit is not None
+    ]
+    if not limits:
+        return ()
+    horizon = at - max(limits)
+    return (*(step for step in state.steps if step[0] > horizon), (at, delta))[-STEPS_MAX:]
+
+
+def _up_window(passage: _Passage) -> None:
+    demand, lowest = passage.state.demand, passage.stimulus.wishes_min
+    if passage.to > demand and passage.settings.scaling.up_window_s > 0:
+        steady = demand if lowest is None else max(demand, min(passage.to, lowest))
+        passage.clamp("up_window", steady, f"lowest wish of the last {passage.settings.scaling.up_window_s:g} s")
+
+
+def _down_window(passage: _Passage) -> None:
+    demand, stimulus, scaling = passage.state.demand, passage.stimulus, passage.settings.scaling
+    if passage.to >= demand:
+        return
+    if not stimulus.sampled:
+        passage.clamp("no_sample", demand, "scaling down is decided only when a sample arrives")
+        return
+    if stimulus.covered_since is None or stimulus.covered_since > stimulus.at - scaling.down_window_s:
+        passage.clamp(
+            "window_not_full", demand, f"signals are not known over the whole {scaling.down_window_s:g} s window"
+        )
+        return
+    if stimulus.wishes_max is None:
+        passage.clamp("window_not_full", demand, "no earlier wish to compare with")
+        return
+    passage.clamp(
+        "down_window",
+        max(passage.to, min(demand, stimulus.wishes_max)),
+        f"highest wish of the last {scaling.down_window_s:g} s",
+    )
+
+
+def _idle(passage: _Passage) -> None:
+    if passage.to > 0 or passage.state.demand == 0:
+        return
+    idle_s, zero_since = passage.settings.scaling.idle_s, passage.stimulus.zero_since
+    if zero_since is None or zero_since > passage.stimulus.at - idle_s:
+        passage.clamp("idle", 1, f"not yet known zeros for {idle_s:g} s")
+
+
+def _cooldown(passage: _Passage) -> None:
+    state, scaling, at = passage.state, passage.settings.scaling, passage.stimulus.at
+    if passage.to > state.demand and state.last_up_at is not None and at < state.last_up_at + scaling.up_cooldown_s:
+        passage.clamp(
+            "up_cooldown", state.demand, f"{state.last_up_at + scaling.up_cooldown_s - at:.1f} s of cooldown left"
+        )
+    if (
+        passage.to < state.demand
+        and state.last_down_at is not None
+        and at < state.last_down_at + scaling.down_cooldown_s
+    ):
+        passage.clamp(
+            "down_cooldown", state.demand, f"{state.last_down_at + scaling.down_cooldown_s - at:.1f} s of cooldown left"
+        )
+
+
+def _step_limit(passage: _Passage) -> None:
+    demand, guards = passage.state.demand, passage.settings.guards
+    if passage.to > demand and guards.max_step_up is not None:
+        ceiling = step_ceiling(passage.state, guards.max_step_up, passage.stimulus.at)
+        passage.clamp("max_step_up", max(demand, min(passage.to, ceiling)), _limit_text(guards.max_step_up))
+    if passage.to < demand and guards.max_step_down is not None:
+        floor = step_floor(passage.state, guards.max_step_down, passage.stimulus.at)
+        passage.clamp("max_step_down", min(demand, max(passage.to, floor)), _limit_text(guards.max_step_down))
+
+
+def step_ceiling(state: ServiceState, limit: StepLimit, at: float) -> int:
+    """The highest demand the limit allows now: what stood at the period's start plus one step (at least 1)."""
+    start = state.demand - sum(delta for when, delta in state.steps if when > at - limit.per_s)
+    return start + max(1, limit.by.up(start))
+
+
+def step_floor(state: ServiceState, limit: StepLimit, at: float) -> int:
+    """The lowest demand the limit allows now: what stood at the period's start less one step (at least 1)."""
+    start = state.demand - sum(delta for when, delta in state.steps if when > at - limit.per_s)
+    return start - max(1, limit.by.down(start))
+
+
+def _limit_text(limit: StepLimit) -> str:
+    size = f"{limit.by.count}" if limit.by.count is not None else f"{limit.by.percent}%"
+    return f"at most {size} in {limit.per_s:g} s"
+
+
+def _bounds(passage: _Passage) -> None:
+    bounds = passage.settings.bounds
+    passage.clamp("max", min(passage.to, bounds.max), f"at most {bounds.max} replicas")
+    passage.clamp("min", max(passage.to, bounds.min), f"at least {bounds.min} replicas")
+
+
+def _plugins(passage: _Passage) -> None:
+    demand = passage.state.demand
+    for note in passage.stimulus.guards:
+        if note.unknown and passage.to < demand:
+            passage.clamp(note.guard, demand, f"guard failed: {note.text}")
+        elif note.to is None and not note.unknown:
+            passage.clamp(note.guard, demand, f"veto: {note.text}")
+        elif note.to is not None:
+            passage.clamp(note.guard, max(0, note.to), note.text)
+    if passage.stimulus.guards:
+        _bounds(passage)
+
+
+def _freeze(passage: _Passage) -> None:
+    if scaling_frozen(passage.state, passage.stimulus.at):
+        passage.clamp("freeze", passage.state.demand, "frozen with scope all")
+
+
+_GUARDS = (_up_window, _down_window, _idle, _cooldown, _step_limit, _bounds, _plugins, _freeze)
+"""The order of the guards; each sees what the one before it left."""

@@ -1,0 +1,232 @@
+"""What the hosts show, noted against what is wanted: availability, failures, losses. Called by `decide`. Pure.
+
+Rules: an unknown host proves nothing; an uncertain replica (a call in flight) is left alone; a failed replica leaves the
+wanted list in the same record that says why, and only then may its container be removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from autoscaler.core.draft import Draft, because
+from autoscaler.core.facts import Reason
+from autoscaler.core.rollout import Advancing, Held, RollingBack, Soaking, replica_name
+from autoscaler.core.settings import ServiceSettings, UpdateRules
+from autoscaler.core.state import Replica, ServiceState, Setback
+from autoscaler.core.world import ObservedReplica, World
+
+Blame = Literal["revision", "host", "drift"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A wanted replica that is no more: why, and whose fault it is (drift: somebody else's hand, or a lost host)."""
+
+    replica: Replica
+    reason: Reason
+    blame: Blame
+
+
+def observed_by_identity(world: World) -> dict[tuple[int, int, int], ObservedReplica]:
+    """The service's observed replicas by (slot, revision, attempt)."""
+    return {(seen.slot, seen.revision, seen.attempt): seen for seen in world.replicas}
+
+
+def is_available(replica: Replica, seen: ObservedReplica | None) -> bool:
+    """Whether the replica was healthy for min_healthy once and is healthy now; unknown health is not available."""
+    return (
+        replica.available_at is not None
+        and seen is not None
+        and seen.condition == "running"
+        and seen.healthy is True
+        and not seen.stopping
+    )
+
+
+def is_serving(seen: ObservedReplica | None) -> bool:
+    """Whether it runs and is not known to be sick."""
+    return seen is not None and seen.condition == "running" and seen.healthy is not False and not seen.stopping
+
+
+def is_dispensable(replica: Replica, seen: ObservedReplica | None) -> bool:
+    """Whether nothing is lost by stopping it now: it never became available, or is known to be sick. Unknown is neither."""
+    if replica.available_at is None:
+        return True
+    return seen is not None and (seen.healthy is False or seen.condition != "running")
+
+
+def note_sightings(draft: Draft, settings: ServiceSettings, world: World) -> list[Failure]:
+    """Record what became available and what failed; the failures are returned for the phase to judge."""
+    seen = observed_by_identity(world)
+    _note_available(draft, settings, world, seen)
+    failures = [
+        failure
+        for replica in draft.state.replicas
+        if (failure := _failure_of(replica, draft, settings, world, seen)) is not None
+    ]
+    if failures:
+        drop(draft, settings.update, failures)
+    return failures
+
+
+def _note_available(
+    draft: Draft, settings: ServiceSettings, world: World, seen: dict[tuple[int, int, int], ObservedReplica]
+) -> None:
+    rules, state = settings.update, draft.state
+    fresh: list[str] = []
+    replicas: list[Replica] = []
+    for replica in state.replicas:
+        sighted = seen.get((replica.slot, replica.revision, replica.attempt))
+        since = sighted.healthy_since if sighted is not None else None
+        ripe = since is not None and since + rules.min_healthy_s <= world.now and is_serving(sighted)
+        if replica.available_at is None and ripe and sighted is not None and sighted.healthy:
+            replica = replace(replica, available_at=world.now, created_at=replica.created_at or world.now)
+            fresh.append(f"s{replica.slot}.r{replica.revision}.{replica.attempt}")
+        replicas.append(replica)
+    if not fresh:
+        return
+    changes: dict[str, Any] = {"replicas": tuple(replicas)}
+    rollout = state.rollout
+    if isinstance(rollout, Advancing | RollingBack):
+        changes["rollout"] = replace(rollout, progress_by=max(rollout.progress_by, world.now + rules.deadline_s))
+    current = state.current
+    if current is not None and current.standing == "unproven":
+        if any(r.revision == current.number and r.available_at is not None for r in replicas):
+            changes["revisions"] = tuple(
+                replace(r, standing="healthy") if r.number == current.number else r for r in state.revisions
+            )
+    draft.add(
+        "observed", "schedule", because("available", f"available: {', '.join(fresh)}", count=len(fresh)), **changes
+    )
+
+
+def _failure_of(
+    replica: Replica,
+    draft: Draft,
+    settings: ServiceSettings,
+    world: World,
+    seen: dict[tuple[int, int, int], ObservedReplica],
+) -> Failure | None:
+    if any(
+        name.endswith(f".{replica_name(draft.state.service, replica.slot, replica.revision, replica.attempt)}")
+        for name in world.uncertain
+    ):
+        return None
+    sighted = seen.get((replica.slot, replica.revision, replica.attempt))
+    label = f"s{replica.slot}.r{replica.revision}.{replica.attempt} on {replica.host}"
+    if sighted is None:
+        return _absence_of(replica, label, settings, world)
+    if sighted.condition == "exited":
+        lived = f" after {world.now - sighted.started_at:.1f} s" if sighted.started_at else ""
+        note = f": {sighted.note}" if sighted.note else ""
+        text = f"{label} exited with code {sighted.exit_code}{lived}{note}"
+        return Failure(replica, because("exited", text, exit_code=sighted.exit_code or 0), "revision")
+    if sighted.healthy is False:
+        return Failure(
+            replica,
+            because("unhealthy", f"{label} failed its health checks{': ' + sighted.note if sighted.note else ''}"),
+            "revision",
+        )
+    waited = world.now - (sighted.started_at or replica.created_at or replica.placed_at)
+    limit = settings.update.startup_deadline_s
+    if replica.available_at is None and sighted.healthy is not True and waited >= limit:
+        return Failure(
+            replica,
+            because("startup_deadline", f"{label} not healthy in {limit:g} s", waited_s=round(waited, 3)),
+            "revision",
+        )
+    return None
+
+
+def _absence_of(replica: Replica, label: str, settings: ServiceSettings, world: World) -> Failure | None:
+    host = world.host(replica.host)
+    if host is None:
+        return (
+            Failure(replica, because("host_gone", f"{label}: the host left the pool"), "host") if world.hosts else None
+        )
+    if host.condition == "lost":
+        lost = sum(1 for other in world.hosts if other.condition == "lost")
+        if lost * 2 > len(world.hosts) and len(world.hosts) > 1:
+            return None
+        if world.now < host.since + settings.placement.host_grace_s:
+            return None
+        return Failure(replica, because("host_lost", f"{label}: the host is lost"), "host")
+    if not host.known:
+        return None
+    if replica.created_at is not None:
+        return Failure(replica, because("vanished", f"{label} is gone though nobody here removed it"), "drift")
+    limit = settings.update.startup_deadline_s
+    if world.now >= replica.placed_at + limit:
+        return Failure(replica, because("not_created", f"{label} could not be created in {limit:g} s"), "host")
+    return None
+
+
+def startup_due(replica: Replica, sighted: ObservedReplica | None, settings: ServiceSettings) -> float | None:
+    """When the replica fails for not having become healthy, or None where that clock does not run."""
+    if replica.available_at is not None or (sighted is not None and sighted.healthy is True):
+        return None
+    begun = (sighted.started_at if sighted is not None else None) or replica.created_at or replica.placed_at
+    return begun + settings.update.startup_deadline_s
+
+
+def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
+    """Take failed replicas off the wanted list, in a record that says why, and note the set-backs of their slots."""
+    state = draft.state
+    gone = {(f.replica.slot, f.replica.revision, f.replica.attempt) for f in failures}
+    setbacks = state.setbacks
+    for failure in failures:
+        setbacks = _with_setback(setbacks, failure, rules, draft.at)
+    first = failures[0].reason
+    text = "; ".join(failure.reason.text for failure in failures)[:1000]
+    changes: dict[str, Any] = {
+        "replicas": tuple(r for r in state.replicas if (r.slot, r.revision, r.attempt) not in gone),
+        "setbacks": setbacks,
+    }
+    rollout = state.rollout
+    judged = rollout.resumed if isinstance(rollout, Held) else rollout
+    if isinstance(judged, Advancing):
+        failed = failed_names(state, judged.target, judged.failed, failures)
+        if failed != judged.failed:
+            moved = replace(judged, failed=failed)
+            changes["rollout"] = replace(rollout, resumed=moved) if isinstance(rollout, Held) else moved
+    draft.add("observed", "heal", because(first.code, text, failed=len(failures)), **changes)
+
+
+def failed_names(
+    state: ServiceState, target: int, already: tuple[str, ...], failures: list[Failure]
+) -> tuple[str, ...]:
+    """The names of failed target replicas with these failures added, each once; only the revision's own fault counts."""
+    names = [
+        replica_name(state.service, f.replica.slot, f.replica.revision, f.replica.attempt)
+        for f in failures
+        if f.blame == "revision" and f.replica.revision == target
+    ]
+    return (*already, *(name for name in names if name not in already))
+
+
+def _with_setback(
+    setbacks: tuple[Setback, ...], failure: Failure, rules: UpdateRules, at: float
+) -> tuple[Setback, ...]:
+    slot = failure.replica.slot
+    known = next((s for s in setbacks if s.slot == slot), Setback(slot, (), 0.0))
+    others = tuple(s for s in setbacks if s.slot != slot and s.at and s.at[-1] > at - rules.restart_window_s)
+    if failure.blame == "drift":
+        return (*others, known) if known.at else others
+    recent = (*(when for when in known.at if when > at - rules.restart_window_s), at)[-16:]
+    return (*others, Setback(slot, recent, retry_at(recent, failure.replica.placed_at, rules, at)))
+
+
+def retry_at(failures: tuple[float, ...], placed_at: float, rules: UpdateRules, at: float) -> float:
+    """Before which moment the slot is not tried again: attempts ``restart_delay`` apart at first, so that one that had
+    lived is replaced at once; past ``restart_attempts`` in the window 30 s, 60 s, ... at most 600 s."""
+    count = len(failures)
+    if count <= rules.restart_attempts:
+        return max(at, placed_at + rules.restart_delay_s)
+    return at + min(600.0, 30.0 * 2.0 ** (count - rules.restart_attempts - 1))
+
+
+def soaking_target(state: ServiceState) -> Soaking | None:
+    """The soak under way, held or not, or None."""
+    rollout = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
+    return rollout if isinstance(rollout, Soaking) else None
