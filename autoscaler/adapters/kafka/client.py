@@ -1,0 +1,161 @@
+"""Everybody else's side of Kafka: publishes inputs and reads any topic, in no group and owning nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from autoscaler.adapters.kafka.connection import CONNECT_S, connection_options, let_go, translated, within
+from autoscaler.adapters.kafka.topology import agreed_partitions, partitions_by_topic
+from autoscaler.adapters.topics import topic_name
+from autoscaler.configuration.settings import StreamSettings
+from autoscaler.errors import StreamError
+from autoscaler.ports.stream import Headers, Message, Place, Topic, partition_of
+
+REQUEST_S = 5.0
+PUBLISH_S = 10.0
+STALL_S = 10.0
+PAGE = 2_000
+FOLLOW_MS = 500
+REQUEST_BYTES_MAX = 8 * 1024 * 1024
+FETCH_BYTES = 4 * 1024 * 1024
+
+
+class KafkaClient:
+    """A `StreamClient` on Kafka."""
+
+    def __init__(self, settings: StreamSettings, cluster: str) -> None:
+        self._settings = settings
+        self._names = {topic: topic_name(settings.prefix, topic) for topic in Topic}
+        self._partitions = 0
+        self._options: dict[str, Any] = {}
+        self._asker: Any = None
+        self._producer: Any = None
+        self._starting = asyncio.Lock()
+        self._readers: set[Any] = set()
+
+    async def open(self) -> None:
+        """Connect and look for the topics."""
+        if self._asker is not None:
+            raise StreamError("the client is open already")
+        self._options = connection_options(self._settings, REQUEST_S)
+        found = await partitions_by_topic(self._options)
+        self._partitions = agreed_partitions(found, self._names, None)
+        self._asker = await self._started_consumer([])
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions every topic has."""
+        return self._partitions
+
+    async def publish(self, topic: Topic, key: bytes, value: bytes, headers: Headers = ()) -> Place:
+        """Append one event to its key's partition; durable on return.
+
+        Raises `StreamError`: *unknown* once it was handed to the client library, *unavailable* before.
+        """
+        producer = await self._publisher()
+        doing = f"publish to {self._names[topic]}"
+        sending = producer.send_and_wait(
+            self._names[topic], value, key, partition_of(key, self._partitions), headers=list(headers)
+        )
+        written = await within(PUBLISH_S, sending, doing, "unknown")
+        return Place(topic, int(written.partition), int(written.offset))
+
+    async def ends(self, topic: Topic) -> Mapping[int, int]:
+        """Next offset to be written, by partition."""
+        if self._asker is None:
+            raise StreamError("the client is not open")
+        places = [TopicPartition(self._names[topic], partition) for partition in range(self._partitions)]
+        found = await within(STALL_S, self._asker.end_offsets(places), f"ask for the ends of {self._names[topic]}")
+        return {place.partition: int(end) for place, end in found.items()}
+
+    async def read(
+        self, topic: Topic, *, partition: int | None = None, start: Mapping[int, int] | None = None, follow: bool = False
+    ) -> AsyncIterator[tuple[Place, Message]]:
+        """Committed messages in order per partition, to the present end or for ever."""
+        wanted = range(self._partitions) if partition is None else (partition,)
+        places = [TopicPartition(self._names[topic], number) for number in wanted]
+        doing = f"read {self._names[topic]}"
+        consumer = await self._started_consumer(places)
+        self._readers.add(consumer)
+        try:
+            begins = await within(STALL_S, consumer.beginning_offsets(places), doing)
+            ends = await within(STALL_S, consumer.end_offsets(places), doing)
+            floor = {place: (start or {}).get(place.partition, 0) for place in places}
+            for place in places:
+                consumer.seek(place, min(max(floor[place], begins[place]), ends[place]))
+            async for place, message in _pages(consumer, ends, follow, doing):
+                if message.offset >= floor[place] and (follow or message.offset < ends[place]):
+                    yield Place(topic, place.partition, message.offset), message
+        finally:
+            self._readers.discard(consumer)
+            await let_go(consumer, 2.0)
+
+    async def close(self) -> None:
+        """Let go of everything within a few seconds."""
+        clients = [client for client in (self._asker, self._producer, *self._readers) if client is not None]
+        self._asker = self._producer = None
+        self._readers.clear()
+        if clients:
+            await asyncio.gather(*(let_go(client, 2.0) for client in clients))
+
+    async def _publisher(self) -> Any:
+        if self._asker is None:
+            raise StreamError("the client is not open")
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    enable_idempotence=True, acks="all", max_request_size=REQUEST_BYTES_MAX, **self._options
+                )
+                try:
+                    await within(CONNECT_S, producer.start(), "connect to Kafka")
+                except BaseException:
+                    await let_go(producer, 1.0)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _started_consumer(self, places: list[Any]) -> Any:
+        consumer = AIOKafkaConsumer(
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=FETCH_BYTES,
+            **self._options,
+        )
+        try:
+            if places:
+                consumer.assign(places)
+            await within(CONNECT_S, consumer.start(), "connect to Kafka")
+        except BaseException:
+            await let_go(consumer, 1.0)
+            raise
+        return consumer
+
+
+async def _pages(
+    consumer: Any, ends: Mapping[Any, int], follow: bool, doing: str
+) -> AsyncIterator[tuple[Any, Message]]:
+    """Messages until every partition's position has reached its end; with ``follow`` for ever."""
+    loop = asyncio.get_running_loop()
+    moved_at, told = loop.time(), None
+    while follow or [place for place, end in ends.items() if await consumer.position(place) < end]:
+        try:
+            found = await consumer.getmany(timeout_ms=FOLLOW_MS if follow else 20, max_records=PAGE)
+        except OffsetOutOfRangeError as error:
+            raise StreamError(f"{doing}: retention has overtaken the reader. Start again", "unavailable") from error
+        except KafkaError as error:
+            raise translated(error, doing) from error
+        latest = {place: consumer.last_poll_timestamp(place) for place in ends}
+        if found or latest != told:
+            moved_at, told = loop.time(), latest
+        elif loop.time() - moved_at > STALL_S:
+            raise StreamError(f"{doing}: no broker has answered for {STALL_S:.0f} s")
+        for place, messages in found.items():
+            for message in messages:
+                yield place, message

@@ -1,0 +1,309 @@
+"""The consumer on all inputs: assignment, positions, pausing, fetching, and noticing that the brokers are gone.
+
+Used by the member alone. The client library's own fetch is never cancelled (that would switch off its guard against a
+stuck member), so `poll` waits beside it and takes its result the next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.client import ConnectionGroup
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.protocol.group import LeaveGroupRequest
+
+from autoscaler.adapters.kafka.connection import CONNECT_S, connection_options, let_go, translated, within
+from autoscaler.configuration.settings import StreamSettings
+from autoscaler.errors import Fenced, StreamError
+from autoscaler.ports.stream import Batch, Topic
+
+LOGGER = logging.getLogger(__name__)
+
+REQUEST_S = 10.0
+FETCH_WAIT_MS = 50
+"""One fetch is in flight per broker: a partition with news waits at most so long for one without."""
+
+PARTITION_FETCH_BYTES = 2 * 1024 * 1024
+FETCH_BYTES = 16 * 1024 * 1024
+POLL_RECORDS = 10_000
+"""Bounds how long one poll keeps the event loop (about 3 us a record)."""
+
+POLL_S_MAX = 1.0
+REVOKE_S_MAX = 10.0
+SILENCE_S = 3.0
+"""Without a sign of life for so long the brokers are asked; without an answer for twice as long they count as away."""
+
+STALL_S = 60.0
+"""A broker answers, yet no fetch succeeds: past this the consumer is made anew."""
+
+
+class Assignments(Protocol):
+    """Who hears of partitions that come and go."""
+
+    def assigned(self, partitions: frozenset[int]) -> None: ...
+
+    async def revoked(self, partitions: frozenset[int], seconds: float) -> None: ...
+
+
+class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One consumer in the cluster's group. ``owned``: what the group gave us; ``term`` changes with every assignment."""
+
+    def __init__(
+        self, settings: StreamSettings, group: str, names: Mapping[Topic, str], assignments: Assignments
+    ) -> None:
+        self.owned: frozenset[int] = frozenset()
+        self.term = 0
+        self.consumer: Any = None
+        self._settings = settings
+        self._group = group
+        self._names = dict(names)
+        self._roles = {name: topic for topic, name in names.items()}
+        self._assignments = assignments
+        self._next: dict[Any, int] = {}
+        self._paused: set[Any] = set()
+        self._outdated: set[Any] = set()
+        self._fetch: asyncio.Task[dict[Any, list[Any]]] | None = None
+        self._probe: asyncio.Task[None] | None = None
+        self._told: dict[Any, int | None] = {}
+        self._heard_at = self._fetched_at = 0.0
+        self._broken = False
+
+    async def open(self) -> None:
+        """Connect and begin to join; the assignment comes later."""
+        session_ms = int(self._settings.session_timeout_s * 1000)
+        member = self._settings.member
+        self.consumer = AIOKafkaConsumer(
+            group_id=self._group,
+            group_instance_id=None if member == "auto" else member,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=max(100, session_ms // 10),
+            rebalance_timeout_ms=2 * session_ms,
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_bytes=FETCH_BYTES,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
+            **connection_options(self._settings, REQUEST_S),
+        )
+        try:
+            await within(CONNECT_S, self.consumer.start(), "connect to Kafka")
+        except BaseException:
+            # A failed start leaves its tasks running.
+            await let_go(self.consumer, 1.0)
+            raise
+        self._heard_at = self._fetched_at = asyncio.get_running_loop().time()
+        # Subscribed after the start, which would otherwise wait for an assignment as long as it takes.
+        self.consumer.subscribe(list(self._names.values()), listener=self)
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Called by the client library before it joins anew; it goes on when this returns."""
+        lost, self.owned = self.owned, frozenset()
+        self.term += 1
+        self._next.clear()
+        self._paused.clear()
+        if lost:
+            await self._assignments.revoked(lost, min(REVOKE_S_MAX, self._settings.session_timeout_s / 2))
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """Called by the client library after it joined; nothing is read until `seek`."""
+        by_topic = {name: {place.partition for place in assigned if place.topic == name} for name in self._roles}
+        for place in assigned:
+            self.consumer.pause(place)
+            # A position, so that the library does not look for a committed one; it is replaced by `seek`.
+            self.consumer.seek(place, 0)
+        self.term += 1
+        self.owned = frozenset(set.intersection(*by_topic.values()))
+        self._heard_at = self._fetched_at = asyncio.get_running_loop().time()
+        if self.owned:
+            self._assignments.assigned(self.owned)
+
+    def seek(self, partition: int, positions: Mapping[Topic, int]) -> None:
+        """Deliver the partition's messages from there on. Raises `Fenced` where it is not ours."""
+        if partition not in self.owned:
+            raise Fenced(f"read partition {partition}: the group has given it to another member")
+        for topic, offset in positions.items():
+            place = TopicPartition(self._names[topic], partition)
+            try:
+                self.consumer.seek(place, offset)
+            except IllegalStateError as error:
+                raise Fenced(f"read partition {partition}: the group is about to give it away") from error
+            self._next[place] = offset
+            self._mark_outdated(place)
+            if place not in self._paused:
+                self.consumer.resume(place)
+        self._fetched_at = asyncio.get_running_loop().time()
+
+    def pause(self, partition: int, topics: Sequence[Topic]) -> None:
+        """Stop fetching; what was fetched and not delivered is fetched again later."""
+        for place in self._places(partition, topics):
+            self._paused.add(place)
+            if place in self._next:
+                self.consumer.pause(place)
+                if self._mark_outdated(place):
+                    self.consumer.seek(place, self._next[place])
+
+    def resume(self, partition: int, topics: Sequence[Topic]) -> None:
+        """Fetch on from where delivery stopped."""
+        for place in self._places(partition, topics):
+            self._paused.discard(place)
+            if place in self._next:
+                self.consumer.resume(place)
+        self._fetched_at = asyncio.get_running_loop().time()
+
+    def lag(self) -> Mapping[tuple[Topic, int], int]:
+        """Unread messages, as the last fetch of each partition told."""
+        unread = {}
+        for place, position in self._next.items():
+            end = self.consumer.last_stable_offset(place)
+            if end is None or end < 0:
+                end = self.consumer.highwater(place)
+            if end is not None:
+                unread[self._roles[place.topic], place.partition] = max(0, end - position)
+        return unread
+
+    async def poll(self, timeout_s: float) -> list[Batch]:
+        """New messages, deployments and control first. Raises `StreamError` while the brokers are away."""
+        if self._broken:
+            await self._renew()
+        if self._fetch is None:
+            self._fetch = asyncio.create_task(self._fetch_some(min(timeout_s, POLL_S_MAX)))
+        done, _ = await asyncio.wait({self._fetch}, timeout=timeout_s)
+        if not done:
+            self._watch()
+            return []
+        fetch, self._fetch = self._fetch, None
+        outdated, self._outdated = self._outdated, set()
+        try:
+            found = fetch.result()
+        except (KafkaError, IllegalStateError, AssertionError) as error:
+            self._failed(error)
+            return []
+        self._watch(heard=bool(found))
+        return self._batches(found, outdated)
+
+    async def close(self) -> None:
+        """Leave the group and stop, within a few seconds."""
+        if self._probe is not None:
+            self._probe.cancel()
+        self.owned = frozenset()
+        await self._leave_group()
+        await let_go(self.consumer, 2.0)
+        if self._fetch is not None:
+            # The consumer is gone, and with it the guard that a cancelled fetch would switch off.
+            self._fetch.cancel()
+            await asyncio.wait({self._fetch}, timeout=1.0)
+            self._fetch = None
+
+    def _places(self, partition: int, topics: Sequence[Topic]) -> list[Any]:
+        return [TopicPartition(self._names[topic], partition) for topic in topics]
+
+    def _mark_outdated(self, place: Any) -> bool:
+        """Whether a finished fetch that nobody took yet may hold messages of the place; they will not be delivered."""
+        if self._fetch is None or not self._fetch.done():
+            return False
+        self._outdated.add(place)
+        return True
+
+    async def _fetch_some(self, timeout_s: float) -> dict[Any, list[Any]]:
+        consumer = self.consumer
+        urgent = [place for place in self._next if self._roles[place.topic] is not Topic.METRICS]
+        found: dict[Any, list[Any]] = {}
+        if urgent:
+            found = await consumer.getmany(*urgent, timeout_ms=0, max_records=POLL_RECORDS)
+        timeout_ms = 0 if found else max(1, int(timeout_s * 1000))
+        more = await consumer.getmany(timeout_ms=timeout_ms, max_records=POLL_RECORDS)
+        for place, messages in more.items():
+            found[place] = found[place] + messages if place in found else messages
+        return found
+
+    def _batches(self, found: Mapping[Any, list[Any]], outdated: set[Any]) -> list[Batch]:
+        urgent: list[Batch] = []
+        metrics: list[Batch] = []
+        for place, messages in found.items():
+            # Not sought means: taken away meanwhile, or not yet taken over.
+            if not messages or place in outdated or place not in self._next:
+                continue
+            topic = self._roles[place.topic]
+            self._next[place] = messages[-1].offset + 1
+            (metrics if topic is Topic.METRICS else urgent).append(Batch(topic, place.partition, messages))
+        return urgent + metrics
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, NoOffsetForPartitionError):
+            # The library asked for a committed position before `on_partitions_assigned` set one.
+            return
+        if isinstance(error, OffsetOutOfRangeError) and error.args and isinstance(error.args[0], dict):
+            self._out_of_range(error.args[0])
+            return
+        # Nothing tells a failed coordination from a dead one, so the consumer is made anew after either.
+        self._broken = type(error) in (KafkaError, IllegalStateError, AssertionError)
+        raise translated(error, "read the inputs") from error
+
+    def _out_of_range(self, positions: Mapping[Any, int]) -> None:
+        """The log no longer, or never, held our position: stop that topic of the partition and say so; others go on."""
+        lines = []
+        for place, offset in positions.items():
+            if place in self._next:
+                self.consumer.pause(place)
+                del self._next[place]
+                lines.append(f"{place.topic} partition {place.partition} no longer holds offset {offset}")
+        if lines:
+            raise StreamError(f"read the inputs: {'; '.join(lines)}. Take the partition over and seek anew", "unknown")
+
+    def _watch(self, heard: bool = False) -> None:
+        """Raise where no broker has given a sign of life for a while."""
+        now = asyncio.get_running_loop().time()
+        active = [place for place in self._next if place not in self._paused]
+        told = {place: self.consumer.last_poll_timestamp(place) for place in active if place.partition in self.owned}
+        if heard or told != self._told:
+            self._heard_at = self._fetched_at = now
+            self._told = told
+        if not active:
+            self._fetched_at = now
+        if now - self._heard_at > SILENCE_S and (self._probe is None or self._probe.done()):
+            self._probe = asyncio.create_task(self._ask())
+        if now - self._heard_at > 2 * SILENCE_S:
+            raise StreamError(f"read the inputs: no broker has answered for {now - self._heard_at:.0f} s")
+        if now - self._fetched_at > STALL_S:
+            self._broken = True
+            raise StreamError(f"read the inputs: no fetch has succeeded for {STALL_S:.0f} s; connecting anew")
+
+    async def _ask(self) -> None:
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                await self.consumer.topics()
+        except (KafkaError, TimeoutError, OSError) as error:
+            LOGGER.debug("no broker answered: %r", error)
+        else:
+            self._heard_at = asyncio.get_running_loop().time()
+
+    async def _renew(self) -> None:
+        await self.on_partitions_revoked(())
+        await self.close()
+        self._outdated.clear()
+        self._told.clear()
+        await self.open()
+        self._broken = False
+
+    async def _leave_group(self) -> None:
+        """Tell the group. The library does not for a static member, whose partitions would then wait for the time-out."""
+        coordinator = self.consumer._coordinator
+        if coordinator is None:
+            return
+        node, member, joined = coordinator.coordinator_id, coordinator.member_id, coordinator.generation > 0
+        self.consumer.unsubscribe()
+        if node is None or not joined or self._settings.member == "auto":
+            return
+        request = LeaveGroupRequest(self._group, member)
+        try:
+            async with asyncio.timeout(1.5):
+                await self.consumer._client.send(node, request, group=ConnectionGroup.COORDINATION)
+        except (KafkaError, TimeoutError, OSError) as error:
+            LOGGER.info("the group was not told that this member leaves: %r", error)
