@@ -6,6 +6,7 @@ Called by the event readers and by the configuration; knows no model.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,7 +19,7 @@ def branch(name: str) -> str:
 
 
 def printable(text: str, chars_max: int = PART_CHARS_MAX) -> str:
-    """``text`` cut to ``chars_max`` and with everything that could forge a line or a terminal sequence shown as ``?``."""
+    """``text`` cut to ``chars_max`` and what could forge a line or a terminal sequence shown as ``?``."""
     shown = "".join(c if c.isprintable() else "?" for c in text[:chars_max])
     return shown + ("..." if len(text) > chars_max else "")
 
@@ -35,14 +36,22 @@ def place_of(location: Sequence[int | str], prefix: str = "") -> str:
     return place
 
 
-def complaint_of(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
-    """The first problem of a failed validation: pydantic's location and a text that never repeats the input."""
+class Complaint(NamedTuple):
+    """One problem of a failed validation: pydantic's location and type, and a text that never repeats the input."""
+
+    location: tuple[int | str, ...]
+    kind: str
+    text: str
+
+
+def complaint_of(error: ValidationError) -> Complaint:
+    """The first problem of a failed validation."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return first["loc"], problem_text(first["type"], first["msg"])
+    return Complaint(first["loc"], first["type"], problem_text(first["type"], first["msg"]))
 
 
 def problem_text(kind: str, message: str) -> str:
-    """pydantic's message in the words that this program uses; our own ValueErrors come through as they are."""
+    """The message of pydantic in the words that this program uses; our own ValueErrors come through as they are."""
     if kind == "extra_forbidden":
         return "there is no such field"
     if kind == "missing":

@@ -34,7 +34,7 @@ CPU_MILLIS_MAX = 1_024_000
 RESERVED_LABEL = "io.eventscaler."
 
 NO_CONTROL = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
-"""Text that can be printed on a terminal or a log line: no control characters, line separators or direction overrides."""
+"""Text that can be printed on a terminal or a log line: no control characters, line ends or direction overrides."""
 
 _REFERENCE = (
     r"^(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?/)?"
@@ -49,9 +49,16 @@ _SIGNAL = (
 )
 
 
+_QUANTITY_CHARS_MAX = 32
+
+
 def _quantity(parse: Callable[[Any], float], low: float, high: float, text: str) -> Callable[[object], Any]:
     def read(value: object) -> Any:
-        readable = isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= 32
+        readable = (
+            isinstance(value, str | int | float)
+            and not isinstance(value, bool)
+            and len(str(value)) <= _QUANTITY_CHARS_MAX
+        )
         if not readable:
             raise ValueError(f"write it as {text}")
         number = parse(value)
@@ -192,7 +199,7 @@ class RevisionModel(BaseModel):
         both = sorted(self.env.keys() & self.secrets.keys())
         if both:
             raise ValueError(f"{both[0]} is both in env and in secrets; keep one")
-        checked_health(self._health(), tuple(self.ports), bool(self.image))
+        checked_health(self._health(), tuple(self.ports), in_container=bool(self.image))
         return self
 
     @property
@@ -209,7 +216,7 @@ class RevisionModel(BaseModel):
             env=tuple(sorted(self.env.items())),
             ports=tuple(sorted((name, _port(entry)) for name, entry in self.ports.items())),
             resources=Resources(cpu_millis=self.resources.cpu, memory_bytes=self.resources.memory),
-            health=checked_health(self._health(), tuple(self.ports), bool(self.image)),
+            health=checked_health(self._health(), tuple(self.ports), in_container=bool(self.image)),
             stop=Stop(signal=self.stop.signal, grace_s=self.stop.grace),
             user=self.user,
             volumes=tuple(self.volumes),
@@ -238,7 +245,7 @@ def _port(entry: int | PortModel) -> Port:
     return Port(entry) if isinstance(entry, int) else Port(entry.container, entry.host)
 
 
-def checked_health(health: Health | None, ports: tuple[str, ...], in_container: bool) -> Health | None:
+def checked_health(health: Health | None, ports: tuple[str, ...], *, in_container: bool) -> Health | None:
     """``health`` with its port named: the only port where none is given.
 
     Raises ValueError where the port is no port of the revision or cannot be told. A process without ports is asked at
@@ -260,7 +267,7 @@ def checked_health(health: Health | None, ports: tuple[str, ...], in_container: 
 
 
 def merge(base: RevisionSpec, model: RevisionModel) -> RevisionSpec:
-    """``base`` with every field that the document gave, whole fields at a time; ``{"image": ...}`` alone changes just that.
+    """``base`` with every field that the document gave, whole fields at a time; an image alone changes just that.
 
     Raises ValueError where the result's health asks a port that is no longer there.
     """
@@ -270,4 +277,4 @@ def merge(base: RevisionSpec, model: RevisionModel) -> RevisionSpec:
         changes["pinned"] = ""
     merged = replace(base, **changes)
     names = tuple(name for name, _ in merged.ports)
-    return replace(merged, health=checked_health(merged.health, names, bool(merged.image)))
+    return replace(merged, health=checked_health(merged.health, names, in_container=bool(merged.image)))
