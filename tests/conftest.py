@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -39,11 +38,11 @@ def required_parts() -> frozenset[str]:
     return frozenset(names)
 
 
-def missing(part: str, reason: object) -> NoReturn:
-    """Skip for want of a part, or fail where it is required."""
+def lacking(part: str, reason: object) -> BaseException:
+    """What to raise for want of a part: a skip, or a failure where the part is required."""
     if part in required_parts():
-        pytest.fail(f"{part} is required (AUTOSCALER_REQUIRE): {reason}", pytrace=False)
-    pytest.skip(f"{part}: {reason}")
+        return pytest.fail.Exception(f"{part} is required (AUTOSCALER_REQUIRE): {reason}", pytrace=False)
+    return pytest.skip.Exception(f"{part}: {reason}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,20 +84,20 @@ def kafka_broker() -> KafkaBroker:
     try:
         record = shared.obtain("kafka", lambda directory: kafka.start(directory).record())
     except PartMissing as error:
-        missing("kafka", f"{error}; or set AUTOSCALER_TEST_KAFKA=host:port")
+        raise lacking("kafka", f"{error}; or set AUTOSCALER_TEST_KAFKA=host:port") from None
     return KafkaBroker(str(record["bootstrap"]))
 
 
 @pytest.fixture
 def start_kafka(tmp_path: Path) -> Iterator[Callable[..., kafka.Kafka]]:
-    """Start brokers of the test's own: ``start_kafka(secured=True)``, ``start_kafka(brokers=3)``; ended after the test."""
+    """Start brokers of the test's own: ``start_kafka(secured=True)``, ``start_kafka(brokers=3)``."""
     started: list[kafka.Kafka] = []
 
     def start(**settings: object) -> kafka.Kafka:
         try:
             started.append(kafka.start(tmp_path / f"kafka-{len(started)}", **settings))  # type: ignore[arg-type]
         except PartMissing as error:
-            missing("kafka", error)
+            raise lacking("kafka", error) from None
         return started[-1]
 
     yield start
@@ -108,11 +107,11 @@ def start_kafka(tmp_path: Path) -> Iterator[Callable[..., kafka.Kafka]]:
 
 @pytest.fixture(scope="session")
 def secured_kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Kafka]:
-    """A broker with SCRAM and PLAIN over TLS, an mTLS listener and ACLs (``client_settings``, ``tls``), one a worker."""
+    """A broker with SCRAM and PLAIN over TLS, an mTLS listener and ACLs, one a worker."""
     try:
         broker = kafka.start(tmp_path_factory.mktemp("secured-kafka"), secured=True)
     except PartMissing as error:
-        missing("kafka", error)
+        raise lacking("kafka", error) from None
     with broker:
         yield broker
 
@@ -125,11 +124,11 @@ def docker_host() -> str:
         if dockerd.answers(url):
             return url
     if given:
-        missing("docker", f"no engine answers at DOCKER_HOST={given}")
+        raise lacking("docker", f"no engine answers at DOCKER_HOST={given}")
     try:
         return str(shared.obtain("docker", lambda directory: dockerd.start(directory).record())["url"])
     except PartMissing as error:
-        missing("docker", error)
+        raise lacking("docker", error) from None
 
 
 @pytest.fixture(scope="session")
@@ -138,20 +137,20 @@ def container_hosts() -> list[str]:
     try:
         record = shared.obtain("container-hosts", lambda _: hosts.start(3, owner=shared.owner()))
     except PartMissing as error:
-        missing("docker", error)
+        raise lacking("docker", error) from None
     return list(record["urls"])
 
 
 @pytest.fixture(scope="session")
 def prometheus_url() -> str:
-    """The url of a Prometheus that scrapes at least itself: ``AUTOSCALER_TEST_PROMETHEUS``, or one started for this run."""
+    """The url of a Prometheus that scrapes at least itself: ``AUTOSCALER_TEST_PROMETHEUS``, or the run's own."""
     given = os.environ.get("AUTOSCALER_TEST_PROMETHEUS")
     if given:
         return given
     try:
         return str(shared.obtain("prometheus", lambda directory: prometheus.start(directory).record())["url"])
     except PartMissing as error:
-        missing("prometheus", error)
+        raise lacking("prometheus", error) from None
 
 
 @pytest.fixture
@@ -163,7 +162,7 @@ def start_prometheus(tmp_path: Path) -> Iterator[Callable[..., prometheus.Promet
         try:
             started.append(prometheus.start(tmp_path / f"prometheus-{len(started)}", **settings))  # type: ignore[arg-type]
         except PartMissing as error:
-            missing("prometheus", error)
+            raise lacking("prometheus", error) from None
         return started[-1]
 
     yield start
@@ -173,7 +172,7 @@ def start_prometheus(tmp_path: Path) -> Iterator[Callable[..., prometheus.Promet
 
 @pytest.fixture(scope="session")
 def find_part() -> Callable[[str], str]:
-    """The path of an installed program among ``haproxy``, ``chromium``, ``helm``; skips (or fails) where it is not there."""
+    """The path of an installed program among ``haproxy``, ``chromium``, ``helm``; skips or fails without it."""
     remedies = {
         "chromium": "install Debian's chromium",
         "haproxy": "install Debian's haproxy",
@@ -184,6 +183,6 @@ def find_part() -> Callable[[str], str]:
         try:
             return find_program(part, remedies[part])
         except PartMissing as error:
-            missing(part, error)
+            raise lacking(part, error) from None
 
     return find

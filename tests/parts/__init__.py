@@ -1,7 +1,7 @@
 """Real parts on demand: a Kafka broker, a Docker engine, a Prometheus, each started on loopback and ended by its pid.
 
-Every part is a function ``start(directory, ...)`` that returns a handle with ``stop()``; the handle is a context manager as
-well, so that a benchmark or a demonstration script uses the same parts as the fixtures of ``tests/conftest.py``::
+Every part is a function ``start(directory, ...)`` that returns a handle with ``stop()``; the handle is a context
+manager as well, so that a benchmark or a demonstration uses the same parts as the fixtures of ``tests/conftest.py``::
 
     with kafka.start(directory) as broker:
         connect(broker.bootstrap)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ import docker
 import psutil
 from docker.errors import DockerException
 
-from tests.parts.processes import PartFailed, PartMissing, Process, accepts, await_probe, find_program, spawn
+from tests.parts.processes import PartMissing, Process, accepts, await_probe, find_program, remove_tree, run, spawn
 
 REMEDY = "install Docker's engine (Debian: docker.io iproute2), or set DOCKER_HOST to an engine that may be used"
 
@@ -55,11 +53,8 @@ class Dockerd:
         self.process.end(signal.SIGTERM, seconds=20.0)
         for pid_file in self.directory.glob("exec/containerd/containerd.pid"):
             _end_stray(int(pid_file.read_text()))
-        mounts = [mount.split()[1] for mount in Path("/proc/mounts").read_text().splitlines()]
-        for mount in sorted((mount for mount in mounts if mount.startswith(f"{self.directory}/")), reverse=True):
-            subprocess.run(["umount", "-l", mount], check=True, timeout=30)
-        subprocess.run(["ip", "link", "delete", self.bridge], check=True, timeout=30)
-        shutil.rmtree(self.directory)
+        remove_tree(self.directory)
+        run("ip", "link", "delete", self.bridge, remedy=REMEDY)
 
     def record(self) -> dict[str, Any]:
         return {
@@ -80,8 +75,8 @@ class Dockerd:
 
 def start(directory: Path) -> Dockerd:
     """Start an engine below a directory (created, and removed by ``stop``)."""
-    find_program("dockerd", REMEDY)
-    find_program("ip", REMEDY)
+    for program in ("dockerd", "ip", "umount"):
+        find_program(program, REMEDY)
     if os.geteuid() != 0:
         message = "a Docker engine can be started by root only: run as root, or set DOCKER_HOST"
         raise PartMissing(message)
@@ -138,18 +133,14 @@ def stop_recorded(record: Mapping[str, Any]) -> None:
 
 def _make_bridge() -> str:
     """A bridge of our own, in a subnet that no interface of this machine has."""
-    for _ in range(20):
-        number = secrets.randbelow(250)
-        name, address = f"esparts{number}", f"10.94.{number}.1/24"
-        made = subprocess.run(
-            ["ip", "link", "add", name, "type", "bridge"], capture_output=True, check=False, timeout=30
-        )
-        if made.returncode == 0:
-            subprocess.run(["ip", "addr", "add", address, "dev", name], check=True, timeout=30)
-            subprocess.run(["ip", "link", "set", name, "up"], check=True, timeout=30)
-            return name
-    message = f"no network bridge could be made: {made.stderr.decode(errors='replace')}"
-    raise PartFailed(message)
+    taken = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
+    free = [number for number in range(256) if f"10.94.{number}.1" not in taken]
+    number = secrets.choice(free)
+    name = f"esparts{number}"
+    run("ip", "link", "add", name, "type", "bridge", remedy=REMEDY)
+    run("ip", "addr", "add", f"10.94.{number}.1/24", "dev", name, remedy=REMEDY)
+    run("ip", "link", "set", name, "up", remedy=REMEDY)
+    return name
 
 
 def _remove_containers(url: str) -> None:

@@ -1,10 +1,11 @@
-"""Several Docker engines on one machine, each with its own address: the script ``container-hosts``, one user at a time."""
+"""Several Docker engines on one machine, each with an address: the script ``container-hosts``, one user at a time."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from tests.parts.processes import PartFailed, PartMissing, find_program
+from tests.parts.processes import PartFailed, PartMissing, find_program, search_path
 
 SCRIPT = Path(__file__).with_name("container-hosts")
 CLAIM = Path("/run/eventscaler-container-hosts.json")
@@ -20,7 +21,7 @@ CLAIM = Path("/run/eventscaler-container-hosts.json")
 
 
 def start(count: int, *, owner: int, seconds: float = 600.0) -> dict[str, Any]:
-    """Start engines for the process ``owner``, waiting while another one has them; returns the record to stop them with."""
+    """Start engines for the process ``owner``, waiting while another has them; returns the record to stop them with."""
     _check_machine()
     _claim(owner, seconds)
     try:
@@ -33,9 +34,15 @@ def start(count: int, *, owner: int, seconds: float = 600.0) -> dict[str, Any]:
 
 def control(*arguments: str) -> None:
     """Run the script: ``control("freeze", "1")``; see its first lines for what it can do."""
-    done = subprocess.run(["bash", str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=180)
+    environment = os.environ | {"PATH": search_path()}
+    command = ["bash", str(SCRIPT), *arguments]
+    # Into files, as the engines inherit what the script has and would keep a pipe open.
+    with tempfile.TemporaryFile("w+") as log:
+        done = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False, timeout=180)
+        log.seek(0)
+        said = log.read()[-2000:]
     if done.returncode != 0:
-        message = f"container-hosts {' '.join(arguments)}: {done.stderr[-2000:]}"
+        message = f"container-hosts {' '.join(arguments)}: {said}"
         raise PartFailed(message)
 
 

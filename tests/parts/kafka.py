@@ -46,7 +46,8 @@ COORDINATES = (
 USERS = {"admin": "admin-pw", "alice": "alice-pw"}
 """Names and passwords on a secured broker; ``admin`` is the super user."""
 
-LOGGING = """<Configuration><Appenders><Console name="out"><PatternLayout pattern="%d %p %c %m%n"/></Console></Appenders>
+LOGGING = """<Configuration>
+<Appenders><Console name="out"><PatternLayout pattern="%d %p %c %m%n"/></Console></Appenders>
 <Loggers><Root level="WARN"><AppenderRef ref="out"/></Root></Loggers></Configuration>
 """
 
@@ -122,7 +123,7 @@ class Kafka:
         return len(cluster["brokers"])
 
     def client_settings(self, user: str = "admin") -> dict[str, Any]:
-        """What an aiokafka client needs besides the address: nothing on an open broker, SCRAM over TLS on a secured one."""
+        """What an aiokafka client needs besides the address: nothing, or SCRAM over TLS on a secured broker."""
         if self.tls is None:
             return {}
         return {

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,14 +80,14 @@ class Process:
         return found if abs(found.create_time() - self.started) < 1.0 else None
 
 
-def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Process:
+def spawn(command: Sequence[str], log: Path) -> Process:
     """Start a command in its own session, its output appended to ``log``, its pid recorded beside it."""
     program = find_program(command[0], f"the program {command[0]}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     pid = os.posix_spawn(
         program,
         [program, *command[1:]],
-        dict(os.environ if environment is None else environment),
+        os.environ | {"PATH": search_path()},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
@@ -105,13 +106,35 @@ def end_all(directory: Path) -> None:
         Process.adopt(json.loads(record.read_text())).end()
 
 
+def remove_tree(directory: Path) -> None:
+    """Take away what is mounted below a directory, and the directory."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in sorted((mount for mount in mounts if mount.startswith(f"{directory}/")), reverse=True):
+        run("umount", "-l", mount, remedy="install Debian's mount")
+    shutil.rmtree(directory)
+
+
 def find_program(name: str, remedy: str) -> str:
     """The absolute path of a program; `PartMissing` with the remedy where there is none."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
+    found = shutil.which(name, path=search_path())
     if found is None:
         message = f"no {name} on this machine: {remedy}"
         raise PartMissing(message)
     return found
+
+
+def search_path() -> str:
+    """The path, with the folders of administrators' programs, which not every user's path has."""
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def run(*command: str, remedy: str) -> None:
+    """Run a command of the machine to its end; `PartFailed` with what it said where it fails."""
+    program = find_program(command[0], remedy)
+    done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode != 0:
+        message = f"{' '.join(command)}: {done.stderr}"
+        raise PartFailed(message)
 
 
 def await_probe(what: str, probe: Callable[[], object], processes: Sequence[Process], seconds: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,10 +32,11 @@ def open_run() -> Path:
     """A new run's directory, announced to the workers that are started from now on; ends what dead runs left."""
     root = Path(tempfile.gettempdir()) / f"eventscaler-parts-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)
-    for left in root.iterdir():
-        pid = left.name.partition("-")[0]
-        if not psutil.pid_exists(int(pid)):
-            close_run(left)
+    with root.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in root.iterdir():
+            if not psutil.pid_exists(int(left.name.partition("-")[0])):
+                _sweep(left)
     directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
     os.environ[VARIABLE] = str(directory)
     return directory
@@ -48,13 +49,13 @@ def close_run(directory: Path) -> None:
         if record.exists():
             stop(json.loads(record.read_text())["record"])
     processes.end_all(directory)
-    shutil.rmtree(directory)
+    processes.remove_tree(directory)
     if os.environ.get(VARIABLE) == str(directory):
         del os.environ[VARIABLE]
 
 
 def obtain(name: str, start: Callable[[Path], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The record of a shared part; ``start`` makes it where nobody has. Whatever it raised is raised to each that asks."""
+    """The record of a shared part; ``start`` makes it where nobody has. Its failure is everybody's."""
     run = Path(os.environ[VARIABLE])
     record = run / f"{name}.json"
     with (run / f"{name}.lock").open("w") as lock:
@@ -71,6 +72,14 @@ def obtain(name: str, start: Callable[[Path], Mapping[str, Any]]) -> Mapping[str
             record.write_text(json.dumps({"record": dict(made)}))
     found: Mapping[str, Any] = json.loads(record.read_text())["record"]
     return found
+
+
+def _sweep(left: Path) -> None:
+    """Close what a killed run left. Where that fails, this run goes on: what is left is said, and is not in its way."""
+    try:
+        close_run(left)
+    except (processes.PartFailed, processes.PartMissing, OSError) as error:
+        sys.stderr.write(f"an earlier run left {left}, which could not be removed: {error}\n")
 
 
 def owner() -> int:

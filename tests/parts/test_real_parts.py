@@ -66,3 +66,15 @@ def test_docker_engine_answers(docker_host: str) -> None:
 def test_prometheus_answers_a_query(prometheus_url: str) -> None:
     answer = httpx.get(f"{prometheus_url}/api/v1/query", params={"query": "1 + 1"}).json()
     assert answer["data"]["result"][1] == "2"
+
+
+def test_container_hosts_are_three_engines(container_hosts: list[str]) -> None:
+    # Their ids do not differ: all read the machine's one key.
+    roots = set()
+    for url in container_hosts:
+        client = docker.DockerClient(base_url=url)
+        try:
+            roots.add(client.info()["DockerRootDir"])
+        finally:
+            client.close()
+    assert len(roots) == 3
