@@ -7,6 +7,7 @@ has the form *what is wrong, where, what to do*, and never echoes a secret or an
     ├── ConfigurationError      the user's file                                        exit 2
     ├── Refused                 a guard or authorisation said no                       exit 3
     ├── EventRejected           an event that cannot be read: reason code, place
+    ├── LedgerError             our own record that cannot be read or written: stop that partition
     ├── PolicyFailed            a plugin raised, was late, or returned nonsense
     ├── StreamError             the stream: .outcome = unavailable | unknown
     │   └── Fenced              another member owns the partition now
@@ -75,6 +76,13 @@ class EventRejected(AutoscalerError):
         self.code = code
         self.place = place
         super().__init__(text)
+
+
+class LedgerError(AutoscalerError):
+    """A record of our own (state, partition, audit) that cannot be read back or cannot be written.
+
+    The partition that holds it stops, the others go on; nothing is guessed in its place.
+    """
 
 
 class PolicyFailed(AutoscalerError):
