@@ -27,7 +27,7 @@ class Reason:
 
     code: str
     text: str
-    numbers: Mapping[str, Number] = field(default=NO_NUMBERS)
+    numbers: Mapping[str, Number] = field(default_factory=lambda: NO_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
