@@ -1,0 +1,5 @@
+"""The operator's YAML file, strict, to the frozen settings that the program runs on."""
+
+from autoscaler.configuration.loading import Loaded, load
+
+__all__ = ["Loaded", "load"]

@@ -1,0 +1,149 @@
+"""Warnings: what a valid configuration will do that its author may not expect. Called by `loading`; exit stays 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from autoscaler.configuration.block import Block, locate
+from autoscaler.configuration.cluster_build import is_loopback
+from autoscaler.configuration.complaints import problem_at
+from autoscaler.configuration.settings import Configuration, HostSettings, TargetSettings
+from autoscaler.configuration.update_build import health_verdict_s
+from autoscaler.configuration.vocabulary import Step
+from autoscaler.core.quantities import format_duration
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.errors import Problem
+
+
+def consequences(configuration: Configuration, root: Block, bodies: Mapping[str, Block]) -> list[Problem]:
+    """Every warning, one a distinct service body however many services share it."""
+    found = list(_engines(configuration, root))
+    groups: dict[int, list[str]] = {}
+    for name, settings in configuration.services.items():
+        groups.setdefault(id(settings), []).append(name)
+    periods = _periods(configuration)
+    for names in groups.values():
+        settings, body = configuration.services[names[0]], bodies[names[0]]
+        polled = max((periods[name] for name in names if name in periods), default=0.0)
+        for steps, what, remedy in _service(settings, configuration.targets[settings.target], polled):
+            more = f" ({names[0]} and {len(names) - 1} more services)" if len(names) > 1 else ""
+            found.append(problem_at(locate(body, steps), what + more, remedy, severity="warning"))
+    if not configuration.services:
+        found.append(problem_at(root.origin("services"), "no service is configured", "Add one.", severity="warning"))
+    return found
+
+
+def _periods(configuration: Configuration) -> dict[str, float]:
+    """The longest polling period of each service that is polled."""
+    periods: dict[str, float] = {}
+    for source in configuration.prometheus:
+        for service in source.queries:
+            periods[service] = max(periods.get(service, 0.0), source.every_s)
+    return periods
+
+
+def _engines(configuration: Configuration, root: Block) -> Iterator[Problem]:
+    for target in configuration.targets.values():
+        for index, host in enumerate(target.hosts):
+            parts = urlsplit(host.url)
+            if parts.scheme == "tcp" and host.tls is None and not is_loopback(parts.hostname or ""):
+                origin = locate(root, ("targets", target.name, "hosts", index, "url"))
+                what = "a plain tcp engine: whoever reaches it owns the host"
+                yield problem_at(origin, what, "Add tls: or use ssh://.", severity="warning")
+    for index, source in enumerate(configuration.prometheus):
+        if source.timeout_s > source.every_s:
+            origin = locate(root, ("metrics", "prometheus", index, "timeout"))
+            what = f"{format_duration(source.timeout_s)} is longer than every {format_duration(source.every_s)}"
+            yield problem_at(origin, what, "Lower timeout or raise every.", severity="warning")
+
+
+Finding = tuple[tuple[Step, ...], str, str]
+
+
+def _service(settings: ServiceSettings, target: TargetSettings, polled_s: float) -> Iterator[Finding]:
+    if not settings.policies:
+        yield (
+            ("policies",),
+            "no policy, so only commands change the number of replicas",
+            "Add one, such as target_value.",
+        )
+    if target.kind == "docker" and not settings.events.images:
+        yield ("images",), "empty, so no deployment event may bring an image", 'Add patterns such as "shop/*".'
+    if settings.revision is not None and settings.revision.health is None:
+        yield ("revision", "health"), "no health check, so a replica that runs counts as healthy", "Add one."
+    yield from _update(settings)
+    yield from _windows(settings, polled_s)
+    reach = _reach(settings, target)
+    if reach is not None and reach[0] < settings.bounds.max:
+        most, why = reach
+        yield (
+            ("replicas", "max"),
+            f"{settings.bounds.max} is out of reach: {why} allow {most}",
+            "Lower max or add hosts.",
+        )
+
+
+def _update(settings: ServiceSettings) -> Iterator[Finding]:
+    update = settings.update
+    if update.soak_s == 0:
+        yield (
+            ("update", "soak"),
+            "0s, so a fault that shows after the update is not rolled back",
+            "Give it some minutes.",
+        )
+    if update.on_failure == "continue":
+        yield ("update", "on_failure"), "a failed update goes on, so a broken revision reaches all", "Use rollback."
+    speaks_s = health_verdict_s(settings.revision.health if settings.revision else None)
+    if speaks_s >= update.deadline_s:
+        what = (
+            f"{format_duration(update.deadline_s)} ends before the health check can fail ({format_duration(speaks_s)})"
+        )
+        yield ("update", "deadline"), what, "Raise deadline or lower health.start."
+    elif update.monitor_s and speaks_s > update.monitor_s:
+        what = (
+            f"{format_duration(update.monitor_s)} ends before the health check can fail ({format_duration(speaks_s)})"
+        )
+        yield ("update", "monitor"), what, "Raise monitor or soak."
+
+
+def _windows(settings: ServiceSettings, polled_s: float) -> Iterator[Finding]:
+    scaling = settings.scaling
+    if not polled_s:
+        return
+    period = format_duration(polled_s)
+    if scaling.max_age_s < polled_s:
+        what = f"{format_duration(scaling.max_age_s)} is shorter than the metric's period {period}: mostly unknown"
+        yield ("scaling", "max_age"), what, "Raise max_age or poll more often."
+    for key, window_s in (("down_window", scaling.down_window_s), ("up_window", scaling.up_window_s)):
+        if 0 < window_s < polled_s:
+            what = f"{format_duration(window_s)} is shorter than the metric's period {period}"
+            yield ("scaling", key), what, "Raise the window or poll more often."
+
+
+def _reach(settings: ServiceSettings, target: TargetSettings) -> tuple[int, str] | None:
+    """The most replicas that the hosts can take as far as the file tells, and what limits them."""
+    if target.kind != "docker":
+        return (1, "fixed host ports") if settings.revision and _fixed_port(settings) else None
+    limits: list[tuple[int, str]] = []
+    if settings.placement.max_per_host:
+        limits.append((settings.placement.max_per_host * len(target.hosts), "max_per_host and the hosts"))
+    if settings.revision is not None:
+        if settings.revision.pins_host:
+            limits.append((len(target.hosts), "a fixed port or volume and the hosts"))
+        needs = settings.revision.resources
+        sums = (
+            _sum(target.hosts, "cpu_millis", needs.cpu_millis, "the hosts' cpu"),
+            _sum(target.hosts, "memory_bytes", needs.memory_bytes, "the hosts' memory"),
+        )
+        limits.extend(limit for limit in sums if limit is not None)
+    return min(limits, default=None)
+
+
+def _fixed_port(settings: ServiceSettings) -> bool:
+    return settings.revision is not None and any(port.host is not None for _, port in settings.revision.ports)
+
+
+def _sum(hosts: tuple[HostSettings, ...], key: str, need: int, why: str) -> tuple[int, str] | None:
+    offered = [int(getattr(host, key)) for host in hosts]
+    return (sum(offer // need for offer in offered), why) if need and all(offered) else None

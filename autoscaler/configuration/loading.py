@@ -1,0 +1,139 @@
+"""`load`: a YAML file and the environment to a `Configuration`, or to every problem at once.
+
+Called by `cli` and whoever embeds the program. Order: read files, lay the environment over them, validate, build, look at
+what follows from it, ask the plugins about their options. A later step runs on what the earlier ones left usable, so that
+one pass shows all there is to mend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import ValidationError
+
+from autoscaler.configuration.block import Block
+from autoscaler.configuration.cache import Cache, LoadKey
+from autoscaler.configuration.cluster_build import ClusterBuilder
+from autoscaler.configuration.complaints import validation_problems
+from autoscaler.configuration.consequences import consequences
+from autoscaler.configuration.effective import digest_of
+from autoscaler.configuration.environment import PREFIX, overrides_of
+from autoscaler.configuration.files import FileCheck, all_readable
+from autoscaler.configuration.listeners import listener_clashes
+from autoscaler.configuration.models import ClusterModel, FileModel, TargetModel
+from autoscaler.configuration.option_check import ValidateOptions, check_options
+from autoscaler.configuration.service_build import ServiceBuilder
+from autoscaler.configuration.services import build_services
+from autoscaler.configuration.settings import Configuration
+from autoscaler.configuration.sources import MAIN_BYTES_MAX, Gathered, fingerprint, gather, read_source
+from autoscaler.errors import ConfigurationError, Problem
+
+_SHARED = ("defaults", "templates", "services")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration, its warnings, and where its values come from (for `explain.show`; a member may drop it)."""
+
+    configuration: Configuration
+    warnings: tuple[Problem, ...]
+    root: Block
+    bodies: Mapping[str, Block]
+    files: tuple[Path, ...] = ()
+    """The files that the configuration names: they were readable when it was loaded."""
+
+
+def load(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    cache_dir: Path | None = None,
+    validate_options: ValidateOptions | None = None,
+) -> Loaded:
+    """The configuration in the file at ``path`` with the overrides of ``environ``.
+
+    ``cache_dir`` keeps the result for a restart with the same content; a cache that is missing, foreign or damaged is
+    ignored. ``validate_options`` says of each ``use:`` with its ``with:`` what the plugin makes of it.
+    Raises ConfigurationError with every problem.
+    """
+    main = read_source(path, str(path), MAIN_BYTES_MAX)
+    if isinstance(main, Problem):
+        raise ConfigurationError([main])
+    key = LoadKey.of(path, main, fingerprint(environ, PREFIX))
+    cache = Cache(cache_dir) if cache_dir is not None else None
+    loaded = cache.find(key, path.parent, Loaded) if cache else None
+    if loaded is None or not all_readable(loaded.files):
+        gathered = gather(main, path, overrides_of(environ))
+        loaded = _from_tree(gathered, path)
+        if cache:
+            cache.keep(key, gathered.patterns, gathered.included, loaded)
+    if validate_options is None:
+        return loaded
+    configuration, problems = check_options(loaded.configuration, loaded.bodies, validate_options)
+    if problems:
+        raise ConfigurationError(problems)
+    return replace(loaded, configuration=configuration)
+
+
+def _from_tree(gathered: Gathered, path: Path) -> Loaded:
+    root = gathered.root
+    found = list(gathered.problems)
+    directory = path.parent.absolute()
+    files = FileCheck(directory)
+    model = _cluster_model(root, found)
+    cluster = ClusterBuilder(root, files)
+    targets = cluster.targets(model)
+    declared = root.get("targets")
+    unusable = frozenset(declared if isinstance(declared, Block) else ()) - targets.keys()
+    services = build_services(root, ServiceBuilder(targets, unusable, files).build)
+    found.extend(services.problems)
+    plugins, trusted = cluster.plugins(model)
+    configuration = Configuration(
+        cluster=model.cluster,
+        directory=directory,
+        stream=cluster.stream(model.stream),
+        targets=MappingProxyType(targets),
+        services=MappingProxyType(services.settings),
+        http=cluster.http(model.http),
+        registries=cluster.registries(model),
+        prometheus=cluster.prometheus(model),
+        plugins=plugins,
+        trusted_plugins=trusted,
+    )
+    cluster.check_queries(model, services.declared)
+    found.extend(cluster.problems)
+    found.extend(listener_clashes(configuration, services.bodies))
+    errors = [problem for problem in found if problem.severity == "error"]
+    if errors:
+        raise ConfigurationError(list(dict.fromkeys(errors)))
+    warnings = [*found, *consequences(configuration, root, services.bodies)]
+    warnings.sort(key=lambda problem: (problem.path, problem.what))
+    configuration = replace(configuration, digest=digest_of(configuration))
+    return Loaded(configuration, tuple(dict.fromkeys(warnings)), root, MappingProxyType(services.bodies), files.asked)
+
+
+def _cluster_model(root: Block, found: list[Problem]) -> ClusterModel:
+    """The file without its services; of an invalid one, what is valid of it, so that the rest can be checked too."""
+    tree = {key: value for key, value in root.items() if key not in _SHARED}
+    try:
+        return ClusterModel.model_validate(tree)
+    except ValidationError as error:
+        found.extend(validation_problems(error, root, FileModel))
+        wrong = {str(detail["loc"][0]) for detail in error.errors(include_input=False, include_context=False)}
+    usable = {key: value for key, value in tree.items() if key not in wrong}
+    usable.setdefault("cluster", "unnamed")
+    targets = tree.get("targets")
+    if "targets" in wrong and isinstance(targets, Block):
+        usable["targets"] = {name: target for name, target in targets.items() if _is_target(target)}
+    return ClusterModel.model_validate(usable)
+
+
+def _is_target(value: object) -> bool:
+    try:
+        TargetModel.model_validate(value)
+    except ValidationError:
+        return False
+    return True

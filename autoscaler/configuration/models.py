@@ -1,0 +1,298 @@
+"""The configuration file as strict pydantic models: its keys, their types and bounds, one model a block.
+
+`loading` validates with them, `schema` prints them, `vocabulary` looks keys up in them. They live only until the frozen
+settings are built. A service's body has no required key here, because `defaults` and templates complete it later.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autoscaler.configuration.fields import (
+    Address,
+    Broker,
+    ByteSize,
+    Count,
+    Cpu,
+    Duration,
+    EngineUrl,
+    FileName,
+    HttpUrl,
+    Name,
+    Percent,
+    PositiveDuration,
+    Share,
+    Text,
+)
+from autoscaler.events.revision_model import RevisionModel
+
+SERVICES_MAX = 100_000
+
+
+class Strict(BaseModel):
+    """What every block is: no unknown key, no conversion, no NaN, no input in messages."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class SecurityModel(Strict):
+    """How to speak to the brokers; secrets by file only."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = None
+    """Default: SASL_SSL with a username, SSL with a ca_file or cert_file alone, else PLAINTEXT."""
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    username: Text = ""
+    password_file: FileName | None = None
+    ca_file: FileName | None = None
+    cert_file: FileName | None = None
+    key_file: FileName | None = None
+
+
+class StreamModel(Strict):
+    """The stream that carries events, state and audit."""
+
+    kind: Literal["kafka", "embedded"] | None = None
+    """Default: kafka where brokers are given, else embedded."""
+    brokers: list[Broker] = []
+    path: FileName | None = None
+    """The embedded stream's file; default ./autoscaler.db."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "autoscaler"
+    """Topics are named <prefix>.metrics, .deployments, .control, .state, .audit and .dlq."""
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 12
+    replication: Literal["auto"] | Annotated[int, Field(ge=1, le=16)] = "auto"
+    """auto = min(3, brokers)."""
+    member: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] = "auto"
+    """This member's static id; auto = host name and the lowest free number on this machine."""
+    session_timeout: PositiveDuration = 30.0
+    security: SecurityModel = SecurityModel()
+
+
+class HttpModel(Strict):
+    """Where `run` listens for probes, metrics, the API and the dashboard."""
+
+    listen: Address = ("127.0.0.1", 9180)
+    cert_file: FileName | None = None
+    key_file: FileName | None = None
+
+
+class RegistryModel(Strict):
+    """Credentials of one image registry."""
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,255}$")]
+    username: Text = ""
+    password_file: FileName | None = None
+
+
+class TlsModel(Strict):
+    """Client certificate for a tcp engine."""
+
+    ca_file: FileName
+    cert_file: FileName
+    key_file: FileName
+
+
+class CapacityModel(Strict):
+    """What a host offers; unset = what its engine reports."""
+
+    cpu: Cpu = 0
+    memory: ByteSize = 0
+
+
+class HostModel(Strict):
+    """One Docker engine."""
+
+    name: Name
+    url: EngineUrl
+    address: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")] | None = None
+    """Where published ports are reached; default: the url's host, loopback for a socket."""
+    bind: Annotated[str, Field(pattern=r"^[0-9A-Fa-f.:]{2,45}$")] | None = None
+    """Where ports are published; default: 0.0.0.0, loopback for a socket."""
+    labels: dict[str, Text] = {}
+    tls: TlsModel | None = None
+    capacity: CapacityModel = CapacityModel()
+
+
+class TargetModel(Strict):
+    """What runs replicas: a pool of Docker engines, or processes of this machine."""
+
+    kind: Literal["docker", "process"]
+    hosts: list[HostModel] = []
+    dir: FileName | None = None
+    """Pid records and logs of a process target; default .autoscaler/ beside the file."""
+
+
+class PrometheusModel(Strict):
+    """One Prometheus server to poll: service -> metric -> PromQL."""
+
+    url: HttpUrl
+    every: PositiveDuration
+    timeout: PositiveDuration = 2.0
+    queries: dict[str, dict[str, Annotated[str, Field(min_length=1, max_length=16384)]]]
+
+
+class MetricsModel(Strict):
+    """Sources that are polled for metrics."""
+
+    prometheus: list[PrometheusModel] = []
+
+
+class UseModel(Strict):
+    """One plugin at work in a service."""
+
+    use: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+    options: Annotated[dict[str, Any], Field(alias="with")] = {}
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] | None = None
+
+
+class ReplicasModel(Strict):
+    """Replica bounds; ``initial`` counts once, when the first revision is accepted."""
+
+    min: Count = 0
+    max: Count = 10
+    initial: Count | None = None
+
+
+class ScalingModel(Strict):
+    """How proposals become demand."""
+
+    down_window: Duration = 300.0
+    up_window: Duration = 0.0
+    up_cooldown: Duration = 0.0
+    down_cooldown: Duration = 0.0
+    idle: Duration = 900.0
+    max_age: PositiveDuration = 60.0
+    combine: Literal["max", "min"] = "max"
+
+
+class StepModel(Strict):
+    """At most ``by`` replicas within any ``per``."""
+
+    by: Share
+    per: PositiveDuration
+
+
+class GuardsModel(Strict):
+    """Limits on proposals; none by default."""
+
+    max_step_up: StepModel | None = None
+    max_step_down: StepModel | None = None
+    freeze: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=64)] = []
+    """Weekly windows such as Fri 17:00-Mon 07:00 Europe/Berlin."""
+    plugins: Annotated[list[UseModel], Field(max_length=32)] = []
+
+
+class RestartModel(Strict):
+    """How often a replica that ended is started again where it was, before it moves."""
+
+    attempts: Annotated[int, Field(ge=0, le=100)] = 2
+    window: PositiveDuration = 600.0
+    delay: Duration = 5.0
+
+
+class UpdateModel(Strict):
+    """How a revision replaces another. Unset keys give way to set ones."""
+
+    strategy: Literal["rolling"] = "rolling"
+    order: Literal["auto", "start_first", "stop_first"] = "auto"
+    max_surge: Share | None = None
+    max_unavailable: Share | None = None
+    first_batch: Annotated[int, Field(ge=1, le=10_000)] = 1
+    max_parallel: Count | None = None
+    min_healthy: Duration | None = None
+    startup_deadline: PositiveDuration | None = None
+    deadline: PositiveDuration | None = None
+    monitor: Duration | None = None
+    soak: Duration | None = None
+    failure_ratio: Percent = 0
+    rollback: bool | None = None
+    on_failure: Literal["rollback", "hold", "continue"] | None = None
+    on_rollback_failure: Literal["hold", "continue"] = "hold"
+    rollback_max_surge: Share | None = None
+    analysis_patience: PositiveDuration = 900.0
+    drain_timeout: Duration = 30.0
+    stop_deadline: PositiveDuration = 60.0
+    restart: RestartModel = RestartModel()
+    rollbacks_per_hour: Annotated[int, Field(ge=0, le=1000)] = 3
+    history: Annotated[int, Field(ge=2, le=100)] = 10
+
+
+class PlacementModel(Strict):
+    """Where replicas go."""
+
+    spread: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(max_length=8)] = ["zone", "host"]
+    max_per_host: Count = 0
+    host_grace: Duration = 60.0
+
+
+class RouteModel(Strict):
+    """The embedded router in front of the service: listens there and forwards to the revision's port of that name."""
+
+    listen: Address
+    port: Annotated[str, Field(max_length=32)] = ""
+
+
+class ServiceModel(Strict):
+    """A service's body, as `services`, `templates` and `defaults` hold it."""
+
+    target: Text | None = None
+    replicas: ReplicasModel = ReplicasModel()
+    policies: Annotated[list[UseModel], Field(max_length=64)] = []
+    scaling: ScalingModel = ScalingModel()
+    guards: GuardsModel = GuardsModel()
+    update: UpdateModel = UpdateModel()
+    placement: PlacementModel = PlacementModel()
+    images: Annotated[list[Text], Field(max_length=256)] = []
+    commands: Annotated[list[Text], Field(max_length=256)] = []
+    event_env: Annotated[list[Text], Field(max_length=256)] = []
+    revision: RevisionModel | None = None
+    route: RouteModel | None = None
+
+
+class ServiceEntry(ServiceModel):
+    """A service: a body, or the name of a template and what it overrides."""
+
+    template: Text | None = None
+
+
+class TemplateModel(ServiceModel):
+    """A body that many services share; ``names`` may hold ranges such as web-[0000-9999]."""
+
+    names: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=SERVICES_MAX)] = []
+
+
+class PluginModel(Strict):
+    """A plugin file or an installed plugin, perhaps moved into the process."""
+
+    path: FileName | None = None
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    trusted: bool = False
+
+
+class ClusterModel(Strict):
+    """Everything of the file but its services."""
+
+    cluster: Name
+    include: list[FileName] = []
+    stream: StreamModel = StreamModel()
+    http: HttpModel | None = None
+    registries: list[RegistryModel] = []
+    targets: dict[str, TargetModel] = {}
+    metrics: MetricsModel = MetricsModel()
+    plugins: list[FileName | PluginModel] = []
+
+
+class FileModel(ClusterModel):
+    """The whole file."""
+
+    defaults: ServiceModel = ServiceModel()
+    templates: dict[str, TemplateModel] = {}
+    services: dict[str, ServiceEntry] = {}

@@ -1,0 +1,59 @@
+"""Asks the plugin host what the plugins make of their `with:`. Called by `loading`, also for a cached configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from autoscaler.configuration.block import Block, locate
+from autoscaler.configuration.complaints import problem_at, sentence
+from autoscaler.configuration.service_build import frozen
+from autoscaler.configuration.settings import Configuration
+from autoscaler.configuration.vocabulary import Step
+from autoscaler.core.settings import PolicyUse, ServiceSettings
+from autoscaler.errors import Problem
+
+ValidateOptions = Callable[[str, Mapping[str, object]], tuple[Mapping[str, object], Sequence[str]]]
+"""Of a plugin's ``use`` and options: the options as validated, and what is wrong with them (*what; remedy*)."""
+
+
+def check_options(
+    configuration: Configuration, bodies: Mapping[str, Block], validate: ValidateOptions
+) -> tuple[Configuration, list[Problem]]:
+    """The configuration with validated options; services that shared their settings still do."""
+    problems: list[Problem] = []
+    checked: dict[int, ServiceSettings] = {}
+    services: dict[str, ServiceSettings] = {}
+    for name, settings in configuration.services.items():
+        if id(settings) not in checked:
+            checked[id(settings)] = _checked(settings, bodies[name], validate, problems)
+        services[name] = checked[id(settings)]
+    unique = list(dict.fromkeys(problems))
+    return replace(configuration, services=MappingProxyType(services)), unique
+
+
+def _checked(
+    settings: ServiceSettings, body: Block, validate: ValidateOptions, problems: list[Problem]
+) -> ServiceSettings:
+    policies = _uses(settings.policies, body, ("policies",), validate, problems)
+    plugins = _uses(settings.guards.plugins, body, ("guards", "plugins"), validate, problems)
+    return replace(settings, policies=policies, guards=replace(settings.guards, plugins=plugins))
+
+
+def _uses(
+    uses: tuple[PolicyUse, ...],
+    body: Block,
+    steps: tuple[Step, ...],
+    validate: ValidateOptions,
+    problems: list[Problem],
+) -> tuple[PolicyUse, ...]:
+    found = []
+    for index, use in enumerate(uses):
+        options, complaints = validate(use.use, use.options)
+        origin = locate(body, (*steps, index, "with"))
+        problems.extend(problem_at(origin, *sentence(text)) for text in complaints)
+        checked = frozen(options)
+        assert isinstance(checked, Mapping)
+        found.append(replace(use, options=checked))
+    return tuple(found)

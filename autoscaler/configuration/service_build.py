@@ -1,0 +1,214 @@
+"""One service's valid body to its frozen `ServiceSettings`, with what its keys say against each other.
+
+Called by `loading` once a distinct body. Paths of problems are those that the user wrote, in `services`, `templates` or
+`defaults`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+from autoscaler.configuration.block import Block, locate
+from autoscaler.configuration.complaints import problem_at, sentence
+from autoscaler.configuration.files import FileCheck
+from autoscaler.configuration.freeze_windows import parse_freeze
+from autoscaler.configuration.models import GuardsModel, ReplicasModel, ServiceModel, StepModel, UseModel
+from autoscaler.configuration.settings import TargetSettings
+from autoscaler.configuration.update_build import build_update
+from autoscaler.configuration.vocabulary import Step, suggestion
+from autoscaler.core.revision import RevisionSpec
+from autoscaler.core.settings import (
+    Bounds,
+    EventRules,
+    FreezeWindow,
+    Guards,
+    PlacementRules,
+    PolicyUse,
+    Route,
+    Scaling,
+    ServiceSettings,
+    StepLimit,
+)
+from autoscaler.errors import Problem
+
+
+def frozen(value: object) -> object:
+    """A JSON value that nobody can change: mapping proxies and tuples all the way down."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({str(key): frozen(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(frozen(item) for item in value)
+    return value
+
+
+def image_repository(image: str) -> str:
+    """``shop/web`` of ``shop/web:2@sha256:...``; a registry's port stays."""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return head + slash + last.partition(":")[0]
+
+
+@dataclass(slots=True)
+class ServiceBuilder:
+    """Builds services against the targets of one file."""
+
+    targets: Mapping[str, TargetSettings]
+    unusable_targets: frozenset[str]
+    files: FileCheck
+    _body: Block = field(init=False)
+    _problems: list[Problem] = field(default_factory=list)
+
+    def build(self, model: ServiceModel, body: Block) -> tuple[ServiceSettings | None, list[Problem]]:
+        """The settings, and everything that contradicts; None where no target can be told."""
+        self._body, self._problems = body, []
+        target = self._target(model)
+        revision = self._revision(model, target)
+        settings = ServiceSettings(
+            target=target.name if target else "",
+            target_kind=target.kind if target else "docker",
+            bounds=self._bounds(model.replicas),
+            policies=self._uses(model.policies, ("policies",)),
+            scaling=self._scaling(model),
+            guards=self._guards(model.guards),
+            update=build_update(model.update, revision.health if revision else None, self._update_complaint),
+            placement=PlacementRules(
+                spread=tuple(model.placement.spread),
+                max_per_host=model.placement.max_per_host,
+                host_grace_s=model.placement.host_grace,
+            ),
+            events=EventRules(tuple(model.images), tuple(model.commands), tuple(model.event_env)),
+            revision=revision,
+            route=self._route(model, revision),
+        )
+        return (settings if target else None), self._problems
+
+    def _complain(self, steps: Sequence[Step], what: str, remedy: str) -> None:
+        self._problems.append(problem_at(locate(self._body, steps), what, remedy))
+
+    def _update_complaint(self, key: str, what: str, remedy: str) -> None:
+        self._complain(("update", key), what, remedy)
+
+    def _target(self, model: ServiceModel) -> TargetSettings | None:
+        if model.target is None:
+            known = ", ".join(self.targets) or "none yet"
+            self._complain(("target",), "is missing", f"Name one of the targets: {known}.")
+            return None
+        if model.target not in self.targets:
+            if model.target not in self.unusable_targets:
+                remedy = suggestion(model.target, self.targets) if self.targets else "Add it to targets:."
+                self._complain(("target",), "names no target of this file", remedy)
+            return None
+        return self.targets[model.target]
+
+    def _bounds(self, model: ReplicasModel) -> Bounds:
+        given = model.model_fields_set
+        low, high, initial = model.min, model.max, model.initial
+        if "max" not in given:
+            high = max(high, low, initial or 0)
+        if low > high:
+            self._complain(("replicas", "max"), f"{high} is below min {low}", "Raise max or lower min.")
+        elif initial is not None and not low <= initial <= high:
+            self._complain(
+                ("replicas", "initial"),
+                f"{initial} is not within min {low} and max {high}",
+                "Change initial or a bound.",
+            )
+        if high < 1:
+            self._complain(("replicas", "max"), "is 0, so nothing could ever run", "Raise max.")
+        return Bounds(min=low, max=high, initial=low if initial is None else initial)
+
+    def _uses(self, models: Sequence[UseModel], steps: tuple[Step, ...]) -> tuple[PolicyUse, ...]:
+        found: list[PolicyUse] = []
+        labels: dict[str, int] = {}
+        for index, model in enumerate(models):
+            options = frozen(model.options)
+            assert isinstance(options, Mapping)
+            use = PolicyUse(use=model.use, options=options, name=model.name or "")
+            first = labels.setdefault(use.label, index)
+            if first != index:
+                what = f"has the same label as {steps[-1]}[{first}], {use.label}"
+                self._complain((*steps, index), what, "Give one of them a name: of its own.")
+            found.append(use)
+        return tuple(found)
+
+    def _scaling(self, model: ServiceModel) -> Scaling:
+        scaling = model.scaling
+        return Scaling(
+            down_window_s=scaling.down_window,
+            up_window_s=scaling.up_window,
+            up_cooldown_s=scaling.up_cooldown,
+            down_cooldown_s=scaling.down_cooldown,
+            idle_s=scaling.idle,
+            max_age_s=scaling.max_age,
+            combine=scaling.combine,
+        )
+
+    def _guards(self, model: GuardsModel) -> Guards:
+        windows: list[FreezeWindow] = []
+        for index, text in enumerate(model.freeze):
+            try:
+                windows.append(parse_freeze(text))
+            except ValueError as error:
+                self._complain(("guards", "freeze", index), *sentence(str(error)))
+        return Guards(
+            max_step_up=self._step("max_step_up", model.max_step_up),
+            max_step_down=self._step("max_step_down", model.max_step_down),
+            freeze=tuple(windows),
+            plugins=self._uses(model.plugins, ("guards", "plugins")),
+        )
+
+    def _step(self, key: str, model: StepModel | None) -> StepLimit | None:
+        if model is None:
+            return None
+        if model.by.is_zero:
+            self._complain(
+                ("guards", key, "by"), "is 0, so no step could be made", "Raise it, or use freeze or replicas."
+            )
+        return StepLimit(by=model.by, per_s=model.per)
+
+    def _revision(self, model: ServiceModel, target: TargetSettings | None) -> RevisionSpec | None:
+        if model.revision is None:
+            return None
+        spec = model.revision.to_spec()
+        if target is not None and target.kind == "process":
+            self._process_revision(spec)
+        elif target is not None:
+            self._docker_revision(spec, model.images)
+        secrets = []
+        for name, written in spec.secrets:
+            path = self.files.readable(written, locate(self._body, ("revision", "secrets", name)), self._problems)
+            secrets.append((name, str(path)))
+        return replace(spec, secrets=tuple(secrets))
+
+    def _process_revision(self, spec: RevisionSpec) -> None:
+        if not spec.command:
+            self._complain(("revision", "command"), "is missing", "The process target runs a command: [...], no image.")
+        for key in ("image", "entrypoint", "volumes", "networks", "user", "pull"):
+            if getattr(spec, key):
+                self._complain(("revision", key), "has no meaning on the process target", "Remove it.")
+
+    def _docker_revision(self, spec: RevisionSpec, images: Sequence[str]) -> None:
+        if not spec.image:
+            self._complain(("revision", "image"), "is missing", "The docker target runs an image.")
+            return
+        repository = image_repository(spec.image)
+        if not any(fnmatchcase(repository, pattern) for pattern in images):
+            remedy = f'Add "{repository}" to images.'
+            self._complain(("revision", "image"), f"{repository} matches no pattern of images", remedy)
+
+    def _route(self, model: ServiceModel, revision: RevisionSpec | None) -> Route | None:
+        if model.route is None:
+            return None
+        host, port = model.route.listen
+        name = model.route.port
+        known = [known for known, _ in revision.ports] if revision else []
+        if known and name and name not in known:
+            self._complain(("route", "port"), "names no port of the revision", suggestion(name, known))
+        if len(known) > 1 and not name:
+            self._complain(
+                ("route", "port"), "is missing, and the revision has several ports", f"Name one of {', '.join(known)}."
+            )
+        return Route(listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}", port=name)
