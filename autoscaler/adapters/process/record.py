@@ -6,6 +6,7 @@ there already, and vanishes whole, by a rename too: the name is the compare-and-
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -106,11 +107,15 @@ class ReplicaDirectories:
         self._foreign: set[str] = set()
 
     def prepare(self) -> None:
-        """The root exists; what a crash in the middle of a creation or removal left is cleared."""
+        """The root exists."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for entry in os.scandir(self.root):
-            if entry.name.startswith(".") and time.time() - entry.stat().st_mtime > LEFTOVER_AGE_S:
-                shutil.rmtree(entry.path)
+
+    def clear_leftovers(self) -> None:
+        """What a crash in the middle of a creation or removal left long ago is gone."""
+        for entry in [entry for entry in os.scandir(self.root) if entry.name.startswith(".")]:
+            with contextlib.suppress(FileNotFoundError):  # another member ended its own work just now
+                if time.time() - entry.stat().st_mtime > LEFTOVER_AGE_S:
+                    shutil.rmtree(entry.path)
 
     def path(self, name: str) -> Path:
         """Where the replica of that name is or would be."""

@@ -97,7 +97,9 @@ class ProcessTarget:
 
     async def open(self) -> None:
         """The directory exists. Where it cannot be made, the listing says so."""
-        await self.list_replicas()
+        (listing,) = await self.list_replicas()
+        if not listing.error:
+            await self._in_thread(self._directories.clear_leftovers)
 
     async def close(self) -> None:
         """Lets go of threads; the replicas go on."""
