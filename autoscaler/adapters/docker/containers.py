@@ -1,0 +1,205 @@
+"""A replica as a container: the engine's words for what is to run, and our words for what runs. Pure.
+
+The name and the labels are the compare-and-set; nothing else remembers what a container is. Labels ``.ports`` and
+``.networks`` (ours, beside those of the documented surface) let a later observer give ports their names and let a
+start finish what an interrupted creation left undone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from autoscaler.configuration.settings import HostSettings
+from autoscaler.core.actions import Create
+from autoscaler.core.world import ObservedReplica, ReplicaCondition
+
+PREFIX = "io.eventscaler."
+CLUSTER = f"{PREFIX}cluster"
+SPEC = f"{PREFIX}spec"
+NETWORKS = f"{PREFIX}networks"
+PORTS = f"{PREFIX}ports"
+IDENTITY = tuple(f"{PREFIX}{part}" for part in ("cluster", "service", "slot", "revision", "attempt", "spec"))
+"""Labels that make a container exactly this replica; who made it (generation, token) does not count."""
+
+NUMBERS = ("slot", "revision", "attempt", "generation", "token")
+NANO_CPUS_PER_MILLI = 1_000_000
+EXIT_NOTES = {126: "its command could not be executed", 127: "its command was not found", 137: "killed (SIGKILL)"}
+
+Labels = Mapping[str, str]
+
+
+def cluster_filter(cluster: str) -> dict[str, Any]:
+    """The engine's filter for this cluster's containers."""
+    return {"label": f"{CLUSTER}={cluster}"}
+
+
+def labels_of(action: Create, cluster: str) -> dict[str, str]:
+    """Every label of the new container; the user's come first, so that they never replace ours."""
+    spec = action.spec
+    labels = {name: value for name, value in spec.labels if not name.startswith(PREFIX)}
+    ours = {
+        "cluster": cluster,
+        "service": action.service,
+        "slot": str(action.slot),
+        "revision": str(action.revision),
+        "attempt": str(action.attempt),
+        "generation": str(action.generation),
+        "token": str(action.token),
+        "spec": action.content,
+        "cpu": str(spec.resources.cpu_millis),
+        "memory": str(spec.resources.memory_bytes),
+        "ports": ",".join(f"{name}={port.container}" for name, port in spec.ports),
+        "networks": ",".join(spec.networks),
+    }
+    return labels | {f"{PREFIX}{name}": value for name, value in ours.items()}
+
+
+def same_replica(labels: Labels, wanted: Labels) -> bool:
+    """Whether a container with ``labels`` is exactly the replica that would have got ``wanted``."""
+    return all(labels.get(name) == wanted[name] for name in IDENTITY)
+
+
+def forbidden(action: Create) -> str:
+    """Why this spec may not run as a container at all, or nothing."""
+    if not action.spec.pinned:
+        return "its image is not resolved to content yet"
+    for network in action.spec.networks:
+        if network == "host" or network.startswith("container:"):
+            return f"network {network} would leave the container's isolation; name a bridge or overlay network"
+    return ""
+
+
+def creation(action: Create, cluster: str, host: HostSettings, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """The body of the engine's create call. What the spec does not say stays as the image has it."""
+    spec = action.spec
+    environment = dict(spec.env) | dict(secrets)
+    ports = {f"{port.container}/tcp": port for _, port in spec.ports}
+    host_config: dict[str, Any] = {
+        "Init": True,  # without an init, PID 1 ignores TERM unless it has a handler for it
+        "RestartPolicy": {"Name": "no"},
+        "Privileged": False,
+        "Binds": list(spec.volumes),
+        "PortBindings": {
+            name: [{"HostIp": host.bind, "HostPort": str(port.host or "")}] for name, port in ports.items()
+        },
+        "NanoCpus": spec.resources.cpu_millis * NANO_CPUS_PER_MILLI,
+        "Memory": spec.resources.memory_bytes,
+    }
+    body: dict[str, Any] = {
+        "Image": spec.pinned,
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Labels": labels_of(action, cluster),
+        "ExposedPorts": {name: {} for name in ports},
+        "StopSignal": f"SIG{spec.stop.signal.removeprefix('SIG')}",
+        "StopTimeout": math.ceil(spec.stop.grace_s),
+        "HostConfig": host_config,
+    }
+    if spec.command:
+        body["Cmd"] = list(spec.command)
+    if spec.entrypoint:
+        body["Entrypoint"] = list(spec.entrypoint)
+    if spec.user:
+        body["User"] = spec.user
+    if spec.networks:
+        host_config["NetworkMode"] = spec.networks[0]
+        body["NetworkingConfig"] = {"EndpointsConfig": {spec.networks[0]: {}}}
+    return body
+
+
+def missing_networks(inspected: Mapping[str, Any]) -> list[str]:
+    """Networks that the container should be on by its label and is not (its creation was interrupted)."""
+    connected = inspected["NetworkSettings"]["Networks"] or {}
+    wanted = _labels(inspected).get(NETWORKS, "")
+    return [network for network in wanted.split(",") if network and network not in connected]
+
+
+def belongs(inspected: Mapping[str, Any], cluster: str) -> bool:
+    """Whether the container carries this cluster's label; if not, it is none of our business."""
+    return _labels(inspected).get(CLUSTER) == cluster
+
+
+def observe(inspected: Mapping[str, Any], host: HostSettings, *, stopping: bool) -> ObservedReplica | None:
+    """What an inspected container of ours shows; None where its labels are not those of a replica."""
+    labels = _labels(inspected)
+    state = inspected["State"]
+    condition = _condition(str(state["Status"]))
+    try:
+        numbers = {part: int(labels[f"{PREFIX}{part}"]) for part in NUMBERS}
+        reserved = {part: int(labels.get(f"{PREFIX}{part}") or 0) for part in ("cpu", "memory")}
+        service = labels[f"{PREFIX}service"]
+    except (KeyError, ValueError):
+        return None
+    exit_code = int(state["ExitCode"]) if condition == "exited" else None
+    return ObservedReplica(
+        id=str(inspected["Id"]),
+        name=str(inspected["Name"]).removeprefix("/"),
+        service=service,
+        slot=numbers["slot"],
+        revision=numbers["revision"],
+        attempt=numbers["attempt"],
+        host=host.name,
+        condition=condition,
+        healthy=_healthy(state) if condition == "running" else None,
+        started_at=moment(str(state.get("StartedAt") or "")),
+        exit_code=exit_code,
+        address=_addresses(inspected, labels, host),
+        generation=numbers["generation"],
+        token=numbers["token"],
+        stopping=stopping and condition == "running",
+        cpu_millis=reserved["cpu"],
+        memory_bytes=reserved["memory"],
+        note=_note(state, exit_code),
+    )
+
+
+def moment(text: str) -> float | None:
+    """The engine's RFC 3339 time with nanoseconds as seconds since the epoch; None for its zero time."""
+    if not text or text.startswith("0001-"):
+        return None
+    whole, _, rest = text.partition(".")
+    digits = rest.rstrip("Z") or "0"
+    parsed = dt.datetime.fromisoformat(whole.rstrip("Z")).replace(tzinfo=dt.UTC)
+    return parsed.timestamp() + float(f"0.{digits[:9]}")
+
+
+def _labels(inspected: Mapping[str, Any]) -> Labels:
+    labels: Labels = inspected["Config"]["Labels"] or {}
+    return labels
+
+
+def _condition(status: str) -> ReplicaCondition:
+    if status == "created":
+        return "created"
+    return "running" if status in ("running", "paused", "restarting") else "exited"
+
+
+def _healthy(state: Mapping[str, Any]) -> bool | None:
+    status = (state.get("Health") or {}).get("Status")
+    return {"healthy": True, "unhealthy": False}.get(str(status))
+
+
+def _note(state: Mapping[str, Any], exit_code: int | None) -> str:
+    if state.get("OOMKilled"):
+        return "out of memory: killed by the kernel"
+    if state.get("Error"):
+        return " ".join(str(state["Error"]).split())[:200]
+    if state.get("Status") == "paused":
+        return "paused by hand"
+    return EXIT_NOTES.get(exit_code, "") if exit_code is not None else ""
+
+
+def _addresses(inspected: Mapping[str, Any], labels: Labels, host: HostSettings) -> dict[str, str]:
+    published = inspected["NetworkSettings"].get("Ports") or {}
+    names = [entry.partition("=") for entry in labels.get(PORTS, "").split(",") if entry]
+    found = {name: _host_port(published.get(f"{number}/tcp") or [], host) for name, _, number in names}
+    at = f"[{host.address}]" if ":" in host.address else host.address
+    return {name: f"{at}:{port}" for name, port in found.items() if port}
+
+
+def _host_port(bindings: list[dict[str, str]], host: HostSettings) -> str:
+    # Engine 20.10 publishes IPv4 and IPv6 on different ephemeral ports: take the one that the address is of.
+    family = [b for b in bindings if (":" in b["HostIp"]) == (":" in host.address)]
+    return next((b["HostPort"] for b in family or bindings), "")

@@ -1,0 +1,196 @@
+"""One engine of the pool: its threads, its circuit, and what is remembered of it between two calls.
+
+What is remembered is only a cache (capacity, missing images, commands that were found); the truth is on the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from autoscaler.adapters.docker import calls
+from autoscaler.adapters.docker.capacity import Machine, view
+from autoscaler.adapters.docker.circuit import Circuit
+from autoscaler.adapters.docker.client import EngineClient, connect
+from autoscaler.adapters.docker.containers import cluster_filter
+from autoscaler.adapters.docker.failures import FOREIGN, CallFailed, Failure, Verb, read_failure
+from autoscaler.adapters.docker.images import look_up
+from autoscaler.adapters.docker.workers import WorkerPool
+from autoscaler.configuration.settings import HostSettings
+from autoscaler.core.world import HostView, ObservedReplica
+from autoscaler.ports.target import HostListing
+
+T = TypeVar("T")
+
+CALL_THREADS, STOP_THREADS, PULL_THREADS = 4, 16, 2
+"""Threads of one host at most. A stop holds its thread for the grace, a pull for minutes: these have their own."""
+
+MACHINE_AGE_MAX_S = 60.0
+"""How old the engine's report of its capacity may get."""
+
+LACKS_FOR_S = 60.0
+"""How long a host counts as unable to pull what it once could not pull."""
+
+REMEMBERED_MAX = 1000
+"""Bound of each cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Longest life of a call, in seconds (reliability rules, section 4); a stop's counts from the end of its grace."""
+
+    list_s: float = 5.0
+    create_s: float = 10.0
+    start_s: float = 10.0
+    stop_s: float = 10.0
+    remove_s: float = 15.0
+    pull_s: float = 300.0
+    probe_every_s: float = 10.0
+    whole_every_s: float = 60.0
+
+
+class Host:
+    """One engine. ``on_change`` is called on the event loop when the host's circuit opens or closes."""
+
+    def __init__(
+        self, settings: HostSettings, cluster: str, deadlines: Deadlines, on_change: Callable[[Host], None]
+    ) -> None:
+        self.settings = settings
+        self.place = calls.Place(cluster, settings)
+        self.deadlines = deadlines
+        self.circuit = Circuit()
+        self.stopping: set[str] = set()
+        self.proven: set[str] = set()
+        self._on_change = on_change
+        self._version = ""
+        self._machine: Machine | None = None
+        self._machine_at = 0.0
+        self._lacks: dict[str, float | None] = {}
+        self._wake = asyncio.Event()
+        self._calls = WorkerPool(f"docker-{settings.name}", self.connect, CALL_THREADS)
+        self._stops = WorkerPool(f"docker-{settings.name}-stop", self.connect, STOP_THREADS)
+        self._pulls = WorkerPool(f"docker-{settings.name}-pull", self.connect, PULL_THREADS)
+
+    @property
+    def name(self) -> str:
+        """The host's name in the configuration."""
+        return self.settings.name
+
+    def connect(self, deadline_s: float) -> EngineClient:
+        """A new client, on the thread that will use it; the API version is negotiated by the first of them."""
+        client = connect(self.settings, self._version, deadline_s)
+        self._version = client.api_version
+        return client
+
+    async def ask(self, verb: Verb, work: Callable[[EngineClient], T], deadline_s: float) -> T:
+        """Run a piece of work on the host. Raises CallFailed, at once where the circuit is open."""
+        if self.circuit.is_open:
+            raise CallFailed(Failure("unavailable", f"host {self.name} is not asked: {self.circuit.why}", "host"))
+        return await self._ask(verb, work, deadline_s)
+
+    async def list_replicas(self) -> HostListing:
+        """The host's listing; a failure opens the circuit and is told in ``error``."""
+        try:
+            replicas, ports, machine, found = await self.ask("list", self._list, self.deadlines.list_s)
+        except CallFailed as failed:
+            return HostListing(self._view((), frozenset()), (), failed.failure.text)
+        if machine is not None:
+            self._machine, self._machine_at = machine, time.monotonic()
+        for image in found:
+            self._lacks.pop(image, None)
+        self.stopping &= {replica.id for replica in replicas if replica.condition == "running"}
+        return HostListing(self._view(replicas, ports), tuple(replicas))
+
+    async def watch(self, whole: Callable[[Host], None]) -> None:
+        """For ever: probe the host, more and more rarely while it is silent; ``whole`` is called every minute."""
+        whole_at = time.monotonic() + self.deadlines.whole_every_s
+        while True:
+            was_open = self.circuit.is_open
+            await self._rest(self.circuit.back_off() if was_open else self.deadlines.probe_every_s)
+            if self.circuit.is_open and not was_open:
+                continue
+            try:
+                await self._ask("list", self._probe, self.deadlines.list_s)
+            except CallFailed:
+                # The circuit has been told; it says so in every listing until a probe succeeds.
+                continue
+            if time.monotonic() >= whole_at:
+                whole_at = time.monotonic() + self.deadlines.whole_every_s
+                whole(self)
+
+    def probe_now(self) -> None:
+        """Do not wait for the next probe: there is a sign of life."""
+        self._wake.set()
+
+    def lack(self, image: str, *, may_pull: bool) -> None:
+        """Remember that the host has not got this content; where it may pull, for a while only."""
+        while len(self._lacks) >= REMEMBERED_MAX:
+            self._lacks.pop(next(iter(self._lacks)))
+        self._lacks[image] = time.monotonic() + LACKS_FOR_S if may_pull else None
+
+    def has(self, image: str) -> None:
+        """Remember that the content is here."""
+        self._lacks.pop(image, None)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        for pool in (self._calls, self._stops, self._pulls):
+            pool.close()
+
+    async def _ask(self, verb: Verb, work: Callable[[EngineClient], T], deadline_s: float) -> T:
+        pool = {"stop": self._stops, "pull": self._pulls}.get(verb, self._calls)
+        try:
+            result = await pool.call(work, deadline_s)
+        except (CallFailed, *FOREIGN) as error:
+            failure = read_failure(error, verb)
+            self._account(failure, verb)
+            raise CallFailed(replace(failure, text=f"host {self.name}: {failure.text}")) from error
+        self._lives()
+        return result
+
+    def _account(self, failure: Failure, verb: Verb) -> None:
+        if verb == "pull":
+            return  # slow or sick registries are no sign of a sick host
+        if verb == "list":
+            opened = self.circuit.trip(time.time(), failure.text)
+        elif failure.answered or failure.result not in ("unavailable", "unknown"):
+            self._lives()
+            return
+        else:
+            opened = self.circuit.fail(time.time(), failure.text)
+        if opened:
+            self._version = ""  # another engine may come back
+            self._wake.set()
+            self._on_change(self)
+
+    def _lives(self) -> None:
+        if self.circuit.succeed(time.time()):
+            self._machine_at = 0.0
+            self._wake.set()
+            self._on_change(self)
+
+    async def _rest(self, seconds: float) -> None:
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _probe(self, client: EngineClient) -> None:
+        client.containers(limit=1, filters=cluster_filter(self.place.cluster))
+
+    def _list(self, client: EngineClient) -> tuple[list[ObservedReplica], frozenset[int], Machine | None, list[str]]:
+        replicas = calls.list_replicas(client, self.place, self.stopping)
+        ports = calls.ports_taken(client)
+        stale = time.monotonic() - self._machine_at > MACHINE_AGE_MAX_S or self._machine is None
+        machine = Machine.of(client.info()) if stale else None
+        found = [image for image in tuple(self._lacks) if look_up(client, image) is not None]
+        return replicas, ports, machine, found
+
+    def _view(self, replicas: tuple[ObservedReplica, ...] | list[ObservedReplica], ports: frozenset[int]) -> HostView:
+        now = time.monotonic()
+        lacks = frozenset(image for image, until in self._lacks.items() if until is None or now < until)
+        return view(self.settings, self._machine or Machine(), self.circuit, replicas, ports, lacks)
