@@ -12,10 +12,10 @@ from autoscaler.ports.stream import StreamClient, StreamMember, TopicAdmin
 def member_for(settings: StreamSettings, cluster: str) -> StreamMember:
     """An unopened member of the cluster's group; `StreamMember.open` connects it."""
     if settings.kind == "kafka":
-        from autoscaler.adapters.kafka.member import KafkaMember
+        from autoscaler.adapters.kafka.member import KafkaMember  # noqa: PLC0415
 
         return KafkaMember(settings, cluster)
-    from autoscaler.adapters.embedded.member import EmbeddedMember
+    from autoscaler.adapters.embedded.member import EmbeddedMember  # noqa: PLC0415
 
     return EmbeddedMember(settings, cluster)
 
@@ -23,10 +23,10 @@ def member_for(settings: StreamSettings, cluster: str) -> StreamMember:
 def client_for(settings: StreamSettings, cluster: str) -> StreamClient:
     """An unopened client, which publishes inputs and reads anything."""
     if settings.kind == "kafka":
-        from autoscaler.adapters.kafka.client import KafkaClient
+        from autoscaler.adapters.kafka.client import KafkaClient  # noqa: PLC0415
 
         return KafkaClient(settings, cluster)
-    from autoscaler.adapters.embedded.client import EmbeddedClient
+    from autoscaler.adapters.embedded.client import EmbeddedClient  # noqa: PLC0415
 
     return EmbeddedClient(settings, cluster)
 
@@ -34,9 +34,9 @@ def client_for(settings: StreamSettings, cluster: str) -> StreamClient:
 def admin_for(settings: StreamSettings, cluster: str) -> TopicAdmin:
     """What makes the topics."""
     if settings.kind == "kafka":
-        from autoscaler.adapters.kafka.admin import KafkaAdmin
+        from autoscaler.adapters.kafka.admin import KafkaAdmin  # noqa: PLC0415
 
         return KafkaAdmin(settings, cluster)
-    from autoscaler.adapters.embedded.admin import EmbeddedAdmin
+    from autoscaler.adapters.embedded.admin import EmbeddedAdmin  # noqa: PLC0415
 
     return EmbeddedAdmin(settings, cluster)

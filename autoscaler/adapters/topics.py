@@ -38,7 +38,7 @@ MESSAGE_BYTES_MAX: Mapping[Topic, int] = MappingProxyType(
         Topic.DLQ: 2 * 1024 * 1024,
     }
 )
-"""The largest message of a topic. Inputs: Kafka's default. A dead letter must hold the largest input and its headers."""
+"""The largest message of a topic. Inputs: Kafka's default. A dead letter holds the largest input and headers."""
 
 
 def topic_name(prefix: str, topic: Topic) -> str:

@@ -10,7 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from autoscaler.adapters.kafka.connection import CONNECT_S, connection_options, let_go, within
-from autoscaler.adapters.topics import MESSAGE_BYTES_MAX, RETENTION_S, compacted, topic_name
+from autoscaler.adapters.topics import DAY_S, HOUR_S, MESSAGE_BYTES_MAX, RETENTION_S, compacted, topic_name
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import ConfigurationError, Problem, StreamError
 from autoscaler.ports.stream import Topic
@@ -25,6 +25,7 @@ class KafkaAdmin:
 
     def __init__(self, settings: StreamSettings, cluster: str) -> None:
         self._settings = settings
+        self._cluster = cluster
         self._names = {topic: topic_name(settings.prefix, topic) for topic in Topic}
         self._admin: Any = None
 
@@ -58,7 +59,7 @@ class KafkaAdmin:
 
     async def _connected(self) -> Any:
         if self._admin is None:
-            admin = AIOKafkaAdminClient(**connection_options(self._settings, REQUEST_S))
+            admin = AIOKafkaAdminClient(**connection_options(self._settings, self._cluster, REQUEST_S))
             try:
                 await within(CONNECT_S, admin.start(), "connect to Kafka")
             except BaseException:
@@ -89,14 +90,16 @@ class KafkaAdmin:
         policy = settings.get("cleanup.policy", "")
         if ("compact" in policy.split(",")) != compacted(topic):
             wanted = "compact" if compacted(topic) else "delete"
-            problems.append(Problem(path, f"has cleanup.policy {policy}, it must be {wanted}", "Change it on the broker."))
+            what = f"has cleanup.policy {policy}, it must be {wanted}"
+            problems.append(Problem(path, what, "Change it on the broker."))
         return problems
 
     async def _create(self, admin: Any, missing: Sequence[Topic]) -> None:
         brokers = len((await within(CONNECT_S, admin.describe_cluster(), "count the brokers"))["brokers"])
         replication = self._settings.replication or min(REPLICATION_MAX, brokers)
+        partitions = self._settings.partitions
         new = [
-            NewTopic(self._names[topic], self._settings.partitions, replication, topic_configs=_settings(topic, replication))
+            NewTopic(self._names[topic], partitions, replication, topic_configs=_settings(topic, replication))
             for topic in missing
         ]
         answer = await within(CREATE_S, admin.create_topics(new, timeout_ms=int(CREATE_S * 1000)), "create the topics")
@@ -126,4 +129,4 @@ def _settings(topic: Topic, replication: int) -> dict[str, str]:
 
 
 def _span(seconds: int) -> str:
-    return f"{seconds // 86400} d" if seconds >= 86400 else f"{seconds // 3600} h"
+    return f"{seconds // DAY_S} d" if seconds >= DAY_S else f"{seconds // HOUR_S} h"

@@ -30,6 +30,7 @@ class KafkaClient:
 
     def __init__(self, settings: StreamSettings, cluster: str) -> None:
         self._settings = settings
+        self._cluster = cluster
         self._names = {topic: topic_name(settings.prefix, topic) for topic in Topic}
         self._partitions = 0
         self._options: dict[str, Any] = {}
@@ -42,7 +43,7 @@ class KafkaClient:
         """Connect and look for the topics."""
         if self._asker is not None:
             raise StreamError("the client is open already")
-        self._options = connection_options(self._settings, REQUEST_S)
+        self._options = connection_options(self._settings, self._cluster, REQUEST_S)
         found = await partitions_by_topic(self._options)
         self._partitions = agreed_partitions(found, self._names, None)
         self._asker = await self._started_consumer([])
@@ -74,7 +75,12 @@ class KafkaClient:
         return {place.partition: int(end) for place, end in found.items()}
 
     async def read(
-        self, topic: Topic, *, partition: int | None = None, start: Mapping[int, int] | None = None, follow: bool = False
+        self,
+        topic: Topic,
+        *,
+        partition: int | None = None,
+        start: Mapping[int, int] | None = None,
+        follow: bool = False,
     ) -> AsyncIterator[tuple[Place, Message]]:
         """Committed messages in order per partition, to the present end or for ever."""
         wanted = range(self._partitions) if partition is None else (partition,)
@@ -88,7 +94,7 @@ class KafkaClient:
             floor = {place: (start or {}).get(place.partition, 0) for place in places}
             for place in places:
                 consumer.seek(place, min(max(floor[place], begins[place]), ends[place]))
-            async for place, message in _pages(consumer, ends, follow, doing):
+            async for place, message in _pages(consumer, ends, doing, follow=follow):
                 if message.offset >= floor[place] and (follow or message.offset < ends[place]):
                     yield Place(topic, place.partition, message.offset), message
         finally:
@@ -139,7 +145,7 @@ class KafkaClient:
 
 
 async def _pages(
-    consumer: Any, ends: Mapping[Any, int], follow: bool, doing: str
+    consumer: Any, ends: Mapping[Any, int], doing: str, *, follow: bool
 ) -> AsyncIterator[tuple[Any, Message]]:
     """Messages until every partition's position has reached its end; with ``follow`` for ever."""
     loop = asyncio.get_running_loop()

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from aiokafka import errors as kafka_errors
-from aiokafka.helpers import create_ssl_context
 
 from autoscaler.configuration.settings import StreamSecurity, StreamSettings
 from autoscaler.errors import ConfigurationError, Fenced, Problem, StreamError
@@ -24,11 +23,20 @@ from autoscaler.errors import ConfigurationError, Fenced, Problem, StreamError
 CONNECT_S = 10.0
 """The longest that a connection (bootstrap, login, first metadata) may take."""
 
+HEARD_MAX = 16
+TEXT_MAX = 300
+
 T = TypeVar("T")
 Outcome = Literal["unavailable", "unknown"]
 
 FENCED = (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch)
 """Another producer with our transactional id has started since."""
+
+DENIED = (
+    kafka_errors.TopicAuthorizationFailedError,
+    kafka_errors.GroupAuthorizationFailedError,
+    kafka_errors.TransactionalIdAuthorizationFailed,
+)
 
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
@@ -38,7 +46,7 @@ class _Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         heard = _heard.get()
-        if heard is not None and len(heard) < 16:
+        if heard is not None and len(heard) < HEARD_MAX:
             cause = record.exc_info[1] if record.exc_info else None
             heard.append(f"{record.getMessage()} {cause!r}" if cause is not None else record.getMessage())
 
@@ -60,7 +68,7 @@ def overhearing() -> Iterator[list[str]]:
         _heard.reset(token)
 
 
-def connection_options(settings: StreamSettings, request_timeout_s: float) -> dict[str, Any]:
+def connection_options(settings: StreamSettings, cluster: str, request_timeout_s: float) -> dict[str, Any]:
     """The keyword arguments that every client of the library takes.
 
     Raises `ConfigurationError` where a file that the settings name cannot be read.
@@ -69,6 +77,8 @@ def connection_options(settings: StreamSettings, request_timeout_s: float) -> di
         raise ConfigurationError([Problem("stream.brokers", "is empty", "Name at least one broker as host:port.")])
     options: dict[str, Any] = {
         "bootstrap_servers": list(settings.brokers),
+        # What the brokers' logs and quotas call us.
+        "client_id": f"autoscaler-{cluster}",
         "request_timeout_ms": int(request_timeout_s * 1000),
         "retry_backoff_ms": 100,
         # A moved leader is noticed by its errors; this bounds what no error shows, such as new brokers.
@@ -86,24 +96,24 @@ def connection_options(settings: StreamSettings, request_timeout_s: float) -> di
 
 
 def _ssl_context(security: StreamSecurity) -> ssl.SSLContext:
-    for field, path in (("ca_file", security.ca_file), ("cert_file", security.cert_file), ("key_file", security.key_file)):
+    for field in ("ca_file", "cert_file", "key_file"):
+        path = getattr(security, field)
         if path is not None:
             _readable(field, path)
     try:
-        context = create_ssl_context(
-            cafile=_text(security.ca_file), certfile=_text(security.cert_file), keyfile=_text(security.key_file)
-        )
+        context = ssl.create_default_context(cafile=_text(security.ca_file))
+        if security.cert_file is not None:
+            context.load_cert_chain(security.cert_file, security.key_file)
     except (ssl.SSLError, OSError, ValueError) as error:
-        problem = Problem("stream.security", f"the TLS files cannot be used ({error})", "Give PEM files that belong together.")
-        raise ConfigurationError([problem]) from error
-    assert isinstance(context, ssl.SSLContext)
+        what = f"the TLS files cannot be used ({error})"
+        raise ConfigurationError([Problem("stream.security", what, "Give PEM files that belong together.")]) from error
     return context
 
 
 def _password(security: StreamSecurity) -> str:
     if security.password_file is None:
-        problem = Problem("stream.security.password_file", f"is missing for {security.protocol}", "Name a file with the password.")
-        raise ConfigurationError([problem])
+        what = f"is missing for {security.protocol}"
+        raise ConfigurationError([Problem("stream.security.password_file", what, "Name a file with the password.")])
     return _readable("password_file", security.password_file).rstrip("\r\n")
 
 
@@ -112,38 +122,53 @@ def _readable(field: str, path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        raise ConfigurationError(
-            [Problem(f"stream.security.{field}", f"{path} cannot be read ({reason})", "Make it readable or correct the path.")]
-        ) from error
+        what = f"{path} cannot be read ({reason})"
+        problem = Problem(f"stream.security.{field}", what, "Make it readable or correct the path.")
+        raise ConfigurationError([problem]) from error
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def translated(error: BaseException, doing: str, outcome: Outcome = "unavailable", heard: list[str] | None = None) -> StreamError:
+def translated(
+    error: BaseException, doing: str, outcome: Outcome = "unavailable", heard: Sequence[str] = ()
+) -> StreamError:
     """The program's error for one of the client library: what could not be done, and why as far as anybody knows."""
     if isinstance(error, StreamError):
         return error
     if isinstance(error, FENCED):
         return Fenced(f"{doing}: another member owns the partition now")
-    return StreamError(f"{doing}: {_reason(error, heard or [])}", outcome)
+    return StreamError(f"{doing}: {_reason(error, heard)}", outcome)
 
 
-def _reason(error: BaseException, heard: list[str]) -> str:
+LOGGED = (
+    ("UnsupportedSaslMechanism", "the broker does not offer this mechanism. Check stream.security.mechanism"),
+    (
+        "SaslAuthenticationFailed",
+        "login refused (SaslAuthenticationFailed). Check mechanism, username, password_file of stream.security",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the certificate is not trusted (CERTIFICATE_VERIFY_FAILED). Check ca_file and the names in stream.brokers",
+    ),
+    (
+        "CERTIFICATE_REQUIRED",
+        "the broker wants a client certificate. Give cert_file and key_file in stream.security",
+    ),
+)
+"""What only the library's log tells of a failed connection, and the remedy."""
+
+
+def _reason(error: BaseException, heard: Sequence[str]) -> str:
     told = " ".join(heard)
-    if "SaslAuthenticationFailed" in told or "SASL" in told:
-        return "the broker refused the login (SaslAuthenticationFailed). Check stream.security: mechanism, username, password_file"
-    if "UnsupportedSaslMechanism" in told:
-        return "the broker does not offer this mechanism. Check stream.security.mechanism"
-    if "CERTIFICATE_VERIFY_FAILED" in told:
-        return "the broker's certificate is not trusted. Check stream.security.ca_file and the host names in stream.brokers"
+    for mark, reason in LOGGED:
+        if mark in told:
+            return reason
     if isinstance(error, TimeoutError):
-        return "no answer in time. Check that the brokers in stream.brokers run and can be reached"
-    if isinstance(error, kafka_errors.TopicAuthorizationFailedError | kafka_errors.GroupAuthorizationFailedError):
-        return f"not authorised ({_first_line(error)}). Grant this user the rights that docs list for a member"
-    if isinstance(error, kafka_errors.TransactionalIdAuthorizationFailed):
-        return f"not authorised for the transactional id ({_first_line(error)}). Grant this user write on it"
+        return "no answer in time. Check that the brokers of stream.brokers run and can be reached"
+    if isinstance(error, DENIED):
+        return f"not authorised ({_first_line(error)}). Grant this user the rights of a member"
     if isinstance(error, kafka_errors.KafkaConnectionError):
         last = f" ({_shortened(heard[-1])})" if heard else ""
         return f"no broker could be reached{last}. Check stream.brokers and stream.security.protocol"
@@ -156,7 +181,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= 300 else text[:297] + "..."
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 3] + "..."
 
 
 async def within(seconds: float, call: Awaitable[T], doing: str, outcome: Outcome = "unavailable") -> T:

@@ -51,7 +51,7 @@ class Assignments(Protocol):
 
 
 class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
-    """One consumer in the cluster's group. ``owned``: what the group gave us; ``term`` changes with every assignment."""
+    """One consumer in the cluster's group. ``owned``: what the group gave us; ``term`` changes with each assignment."""
 
     def __init__(
         self, settings: StreamSettings, group: str, names: Mapping[Topic, str], assignments: Assignments
@@ -90,7 +90,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
-            **connection_options(self._settings, REQUEST_S),
+            **connection_options(self._settings, self._group, REQUEST_S),
         )
         try:
             await within(CONNECT_S, self.consumer.start(), "connect to Kafka")
@@ -102,7 +102,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         # Subscribed after the start, which would otherwise wait for an assignment as long as it takes.
         self.consumer.subscribe(list(self._names.values()), listener=self)
 
-    async def on_partitions_revoked(self, revoked: Any) -> None:
+    async def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002 - the library's signature
         """Called by the client library before it joins anew; it goes on when this returns."""
         lost, self.owned = self.owned, frozenset()
         self.term += 1
@@ -257,7 +257,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         if lines:
             raise StreamError(f"read the inputs: {'; '.join(lines)}. Take the partition over and seek anew", "unknown")
 
-    def _watch(self, heard: bool = False) -> None:
+    def _watch(self, *, heard: bool = False) -> None:
         """Raise where no broker has given a sign of life for a while."""
         now = asyncio.get_running_loop().time()
         active = [place for place in self._next if place not in self._paused]
@@ -293,8 +293,8 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._broken = False
 
     async def _leave_group(self) -> None:
-        """Tell the group. The library does not for a static member, whose partitions would then wait for the time-out."""
-        coordinator = self.consumer._coordinator
+        """Tell the group: the library does not for a static member, whose partitions would wait for the time-out."""
+        coordinator = self.consumer._coordinator  # noqa: SLF001 - nothing public sends a leave
         if coordinator is None:
             return
         node, member, joined = coordinator.coordinator_id, coordinator.member_id, coordinator.generation > 0
@@ -304,6 +304,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         request = LeaveGroupRequest(self._group, member)
         try:
             async with asyncio.timeout(1.5):
-                await self.consumer._client.send(node, request, group=ConnectionGroup.COORDINATION)
+                client = self.consumer._client  # noqa: SLF001 - see above
+                await client.send(node, request, group=ConnectionGroup.COORDINATION)
         except (KafkaError, TimeoutError, OSError) as error:
             LOGGER.info("the group was not told that this member leaves: %r", error)

@@ -109,14 +109,15 @@ class PartitionLedger:
             for future in done:
                 future.result()
 
-    def _part(self, *, abort: bool) -> None:
+    def _part(self, *, abort: bool) -> asyncio.Task[None]:
         self._failed = True
         if self._parting is None:
-            self._parting = asyncio.create_task(self._leave(abort))
+            self._parting = asyncio.create_task(self._leave(abort=abort))
+        return self._parting
 
-    async def _leave(self, abort: bool) -> None:
+    async def _leave(self, *, abort: bool) -> None:
         if abort:
-            # Only so that readers need not wait for the broker's own time-out; the next owner's start aborts it, too.
+            # Only so that readers need not wait for the broker's own time-out; the next owner aborts it, too.
             ending = asyncio.ensure_future(self._producer.abort_transaction())
             done, _ = await asyncio.wait({ending}, timeout=ABORT_S)
             if done:
@@ -127,12 +128,11 @@ class PartitionLedger:
 
     async def close(self, seconds: float) -> None:
         """Stop the producer within about so many seconds, whatever the broker's condition."""
-        self._part(abort=False)
-        assert self._parting is not None
-        done, _ = await asyncio.wait({self._parting}, timeout=seconds)
+        parting = self._part(abort=False)
+        done, _ = await asyncio.wait({parting}, timeout=seconds)
         if not done:
-            self._parting.cancel()
-            await asyncio.wait({self._parting}, timeout=1.0)
+            parting.cancel()
+            await asyncio.wait({parting}, timeout=1.0)
 
 
 def _retrieved(future: asyncio.Future[Any]) -> None:

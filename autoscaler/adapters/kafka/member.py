@@ -1,4 +1,4 @@
-"""The owner's side of Kafka: one consumer on all inputs in the cluster's group, one transactional producer per partition.
+"""The owner's side of Kafka: one consumer on all inputs, one transactional producer per owned partition.
 
 Driven by the engine. The group only proposes who owns a partition; the proof is the producer's epoch, which the broker
 checks at every append. Never asks the group who owns what, never cancels a fetch of the client library.
@@ -60,7 +60,7 @@ class KafkaMember:
         """Connect, compare the topics and join the group; the listener hears of partitions later."""
         if self._reader is not None:
             raise StreamError("the member is open already")
-        options = connection_options(self._settings, REQUEST_S)
+        options = connection_options(self._settings, self._cluster, REQUEST_S)
         found = await partitions_by_topic(options)
         self._partitions = agreed_partitions(found, self._names, self._settings.partitions)
         self._listener = listener
@@ -81,15 +81,16 @@ class KafkaMember:
         if partition not in reader.owned:
             raise Fenced(f"take over partition {partition}: the group has given it to another member")
         self._drop(self._ledgers.pop(partition, None))
-        options = connection_options(self._settings, PRODUCER_REQUEST_S)
+        options = connection_options(self._settings, self._cluster, PRODUCER_REQUEST_S)
         ledger = await PartitionLedger.start(options, f"{self._cluster}-{partition}", partition, self._names)
         try:
             restored = await read_state(options, partition, self._names)
-            if reader.term != term:
-                raise Fenced(f"take over partition {partition}: the group has given it to another member")
         except BaseException:
             self._drop(ledger)
             raise
+        if reader.term != term:
+            self._drop(ledger)
+            raise Fenced(f"take over partition {partition}: the group has given it to another member")
         self._drop(self._ledgers.get(partition))
         self._ledgers[partition] = ledger
         return restored
@@ -162,7 +163,8 @@ class KafkaMember:
             for task in self._tasks:
                 task.cancel()
 
-    async def _revoked(self, partitions: frozenset[int], listener: Listener, seconds: float) -> None:
+    async def let_go_of(self, partitions: frozenset[int], listener: Listener, seconds: float) -> None:
+        """Let the engine finish with the partitions, then stop their producers; called before the group goes on."""
         try:
             # The listener may still append during this: the ledgers go afterwards.
             async with asyncio.timeout(seconds):
@@ -216,4 +218,4 @@ class _Relay:
         self._listener.assigned(partitions)
 
     async def revoked(self, partitions: frozenset[int], seconds: float) -> None:
-        await self._member._revoked(partitions, self._listener, seconds)
+        await self._member.let_go_of(partitions, self._listener, seconds)

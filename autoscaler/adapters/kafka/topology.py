@@ -12,6 +12,7 @@ from autoscaler.errors import ConfigurationError, Problem
 from autoscaler.ports.stream import Topic
 
 REMEDY = "Run `autoscaler topics create`."
+EQUAL = "All topics need the number of partitions that stream.partitions says."
 
 
 async def partitions_by_topic(options: Mapping[str, Any]) -> dict[str, int]:
@@ -28,17 +29,18 @@ async def partitions_by_topic(options: Mapping[str, Any]) -> dict[str, int]:
 
 def agreed_partitions(found: Mapping[str, int], names: Mapping[Topic, str], expected: int | None) -> int:
     """How many partitions each topic has. Raises `ConfigurationError` where one is missing or they differ."""
-    problems = [Problem(f"stream topic {name}", "does not exist", REMEDY) for name in names.values() if name not in found]
+    missing = [name for name in names.values() if name not in found]
+    problems = [Problem(f"stream topic {name}", "does not exist", REMEDY) for name in missing]
     counts = {name: found[name] for name in names.values() if name in found}
     if expected is not None:
         problems += [
-            Problem(f"stream topic {name}", f"has {count} partitions, stream.partitions says {expected}", "Make them equal.")
+            Problem(f"stream topic {name}", f"has {count} partitions, stream.partitions says {expected}", EQUAL)
             for name, count in counts.items()
             if count != expected
         ]
     elif len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-        problems.append(Problem("stream topics", f"differ in partitions ({listed})", "All of them need the same number."))
+        problems.append(Problem("stream topics", f"differ in partitions ({listed})", EQUAL))
     if problems:
         raise ConfigurationError(problems)
     return next(iter(counts.values()))
