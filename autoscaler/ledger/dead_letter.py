@@ -1,9 +1,9 @@
 """Dead letters: what could not be read, byte for byte, with where it came from and why in added headers.
 
 The same facts go under our own names and under those of Kafka Connect and Spring, so that existing tools show and
-re-drive them. Sources: apache/kafka `connect/runtime/.../errors/DeadLetterQueueReporter.java`; spring-projects/spring-kafka
-`.../support/KafkaHeaders.java` and `.../listener/DeadLetterPublishingRecoverer.java` (numbers big-endian). No stack
-trace, no echo of the input.
+re-drive them. Sources: apache/kafka `connect/runtime/.../errors/DeadLetterQueueReporter.java`;
+spring-projects/spring-kafka `.../support/KafkaHeaders.java` and `.../listener/DeadLetterPublishingRecoverer.java`
+(numbers big-endian). No stack trace, no echo of the input.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A letter read back: the original message, and why it is here. ``stub``: it was too large and only its hash is kept."""
+    """A letter read back: the original message and why it is here. ``stub``: too large, only its hash is kept."""
 
     topic: str
     partition: int
