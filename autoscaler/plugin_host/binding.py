@@ -24,13 +24,15 @@ OFFERED = {
 }
 """Hook -> its arguments in the order of `autoscaler.hookspecs`; a test holds the two equal."""
 
+HookCall = Callable[[tuple[Any, ...]], Any]
+
 
 def wanted(function: Callable[..., Any]) -> tuple[str, ...]:
     """The argument names of an implementation."""
     return tuple(inspect.signature(function).parameters)
 
 
-def bind(function: Callable[..., Any], hook: str) -> Callable[[tuple[Any, ...]], Any]:
+def bind(function: Callable[..., Any], hook: str) -> HookCall:
     """A callable that takes all arguments on offer as one tuple and hands over the wanted ones."""
     offered = OFFERED[hook]
     parameters = inspect.signature(function).parameters
@@ -64,7 +66,7 @@ class Binding:
     label: str
     use: str
     problem: str
-    call: Callable[[tuple[Any, ...]], Any]
+    call: HookCall
     options: Any
     raw_options: dict[str, Any]
     standing: Standing
