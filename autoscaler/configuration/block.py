@@ -5,7 +5,7 @@ Made by `document` and `environment`, merged by `services`, read by everything t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoscaler.events.places import printable
@@ -27,7 +27,7 @@ class Origin:
 
 
 class Block(dict[str, object]):
-    """A YAML mapping. ``lines`` holds the line of each own key, ``foreign`` the origin of those merged in from elsewhere."""
+    """A YAML mapping. ``lines`` holds the line of each own key, ``foreign`` the origin of those merged in."""
 
     __slots__ = ("foreign", "home", "lines")
 
@@ -94,6 +94,18 @@ def merged(base: Block, over: Block) -> Block:
     return result
 
 
+def without(block: Block, key: str) -> Block:
+    """The block without one key; the same block where it has no such key."""
+    if key not in block:
+        return block
+    rest = Block(block.home)
+    rest.lines, rest.foreign = block.lines, block.foreign
+    for name, value in block.items():
+        if name != key:
+            rest[name] = value
+    return rest
+
+
 def locate(root: Block, steps: Sequence[str | int]) -> Origin:
     """Where the entry at ``steps`` was written, or where it is missing from.
 
@@ -103,22 +115,18 @@ def locate(root: Block, steps: Sequence[str | int]) -> Origin:
     node: object = root
     origin = root.home
     for position, step in enumerate(steps):
-        if isinstance(node, Block) and isinstance(step, str) and step in node:
-            origin, node = node.origin(step), node[step]
-        elif isinstance(node, Items) and isinstance(step, int) and step < len(node):
-            origin, node = node.origin(step), node[step]
+        found = entry(node, step)
+        if found is not None:
+            node, origin = found
         elif isinstance(node, Block) and not str(step).startswith("<") and position == len(steps) - 1:
             origin = Origin(origin.file, origin.line, join(origin.path, step), origin.variable)
     return origin
 
 
-def leaves(node: object, origin: Origin) -> Iterator[tuple[object, Origin]]:
-    """Every scalar below ``node`` with its origin, in document order."""
-    if isinstance(node, Block):
-        for key, value in node.items():
-            yield from leaves(value, node.origin(key))
-    elif isinstance(node, Items):
-        for index, value in enumerate(node):
-            yield from leaves(value, node.origin(index))
-    else:
-        yield node, origin
+def entry(node: object, step: str | int) -> tuple[object, Origin] | None:
+    """What stands under ``step`` of a mapping or list and where it was written, or None where nothing does."""
+    if isinstance(node, Block) and isinstance(step, str) and step in node:
+        return node[step], node.origin(step)
+    if isinstance(node, Items) and isinstance(step, int) and step < len(node):
+        return node[step], node.origin(step)
+    return None

@@ -1,9 +1,9 @@
 """The result of a load kept on disk, so that a restart with ten thousand services does not parse and validate again.
 
-Called by `loading`. One file a configuration path: a line of JSON that says what the result was made of, then the pickle.
-The line is checked before anything is unpickled, and only a file of mode 0600 that this user owns, in a directory of mode
-0700 that this user owns, is read at all: whoever can write there is this user already. Whatever is wrong with a cache, it
-is ignored and written again.
+Called by `loading`. One file a configuration path: a line of JSON that says what the result was made of, then the
+pickle. The line is checked before anything is unpickled, and only a file of mode 0600 that this user owns, in a
+directory of mode 0700 that this user owns, is read at all: whoever can write there is this user already. Whatever is
+wrong with a cache, it is ignored and written again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from autoscaler.configuration.sources import INCLUDED_BYTES_MAX, Source, include
 
 FORMAT = 1
 CACHE_BYTES_MAX = 512 << 20
-_HEADER_BYTES_MAX = 16 << 20
+_BUILT_FROM = ("core/settings.py", "core/revision.py", "core/amount.py", "events/revision_model.py")
 T = TypeVar("T")
 
 
@@ -42,8 +42,9 @@ class LoadKey:
     @classmethod
     def of(cls, path: Path, main: Source, environ: Sequence[tuple[str, str]]) -> LoadKey:
         """The key of a load: program, interpreter, path, main file and environment."""
-        parts = [_program(), os.path.abspath(path), str(path), _hash(main.content), [list(pair) for pair in environ]]
-        return cls(os.path.abspath(path), _hash(json.dumps(parts).encode()))
+        absolute = str(path.absolute())
+        parts = [_program(), absolute, str(path), _hash(main.content), [list(pair) for pair in environ]]
+        return cls(absolute, _hash(json.dumps(parts).encode()))
 
 
 class Cache:
@@ -112,7 +113,7 @@ class Cache:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
-            os.replace(part, final)
+            part.replace(final)
         except OSError:
             part.unlink(missing_ok=True)
             raise
@@ -146,13 +147,16 @@ def _hash(content: bytes) -> str:
 
 
 def _program() -> list[str]:
+    """What takes part in a load: versions, and the program's own files, which an editable install changes under one."""
+    versions = [f"{name} {_version(name)}" for name in ("eventscaler", "pydantic", "pyyaml")]
+    package = Path(__file__).parent
+    files = [*sorted(package.glob("*.py")), *(package.parent / name for name in _BUILT_FROM)]
+    states = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.is_file()]
+    return [sys.version, *versions, *states]
+
+
+def _version(name: str) -> str:
     try:
-        version = metadata.version("eventscaler")
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
-        version = "unknown"
-    return [version, sys.version, *metadata_versions()]
-
-
-def metadata_versions() -> list[str]:
-    """Versions of what takes part in a load."""
-    return [f"{name} {metadata.version(name)}" for name in ("pydantic", "pyyaml")]
+        return "unknown"

@@ -66,8 +66,11 @@ class ClusterBuilder:
     def _complain(self, steps: Sequence[Step], what: str, remedy: str) -> None:
         self.problems.append(problem_at(locate(self.root, steps), what, remedy))
 
+    def _needed_file(self, written: str, *steps: Step) -> Path:
+        return self.files.readable(written, locate(self.root, steps), self.problems)
+
     def _file(self, written: str | None, *steps: Step) -> Path | None:
-        return None if written is None else self.files.readable(written, locate(self.root, steps), self.problems)
+        return None if written is None else self._needed_file(written, *steps)
 
     def _pair(self, cert: str | None, key: str | None, *steps: Step) -> None:
         if (cert is None) != (key is None):
@@ -215,9 +218,11 @@ class ClusterBuilder:
     def _tls(self, model: TlsModel | None, at: tuple[Step, ...]) -> HostTls | None:
         if model is None:
             return None
-        ca, cert, key = (self._file(getattr(model, name), *at, name) for name in ("ca_file", "cert_file", "key_file"))
-        assert ca is not None and cert is not None and key is not None
-        return HostTls(ca_file=ca, cert_file=cert, key_file=key)
+        return HostTls(
+            ca_file=self._needed_file(model.ca_file, *at, "ca_file"),
+            cert_file=self._needed_file(model.cert_file, *at, "cert_file"),
+            key_file=self._needed_file(model.key_file, *at, "key_file"),
+        )
 
     def prometheus(self, model: ClusterModel) -> tuple[PrometheusSettings, ...]:
         """The Prometheus servers to poll."""

@@ -5,13 +5,12 @@ Called by `loading`, `services` and the checks. Never repeats a value: any of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from autoscaler.configuration.block import Block, Items, Origin, locate
-from autoscaler.configuration.vocabulary import Step, choices, child, known_keys, nearest, suggestion
+from autoscaler.configuration.block import Block, Origin, entry, locate
+from autoscaler.configuration.vocabulary import Step, child, choices, known_keys, nearest, suggestion
 from autoscaler.errors import Problem
 from autoscaler.events.places import printable
 
@@ -57,9 +56,7 @@ def sentence(text: str) -> tuple[str, str]:
     return what, remedy + "." if remedy and remedy[-1] not in ".?" else remedy
 
 
-def validation_problems(
-    error: ValidationError, root: Block, model: type[BaseModel], prefix: Sequence[Step] = ()
-) -> list[Problem]:
+def validation_problems(error: ValidationError, root: Block, model: type[BaseModel]) -> list[Problem]:
     """Every problem of a failed validation of ``root``, each at its line, at most one a place."""
     found: dict[tuple[str, str, int], Problem] = {}
     details = error.errors(include_url=False, include_input=False)
@@ -71,11 +68,11 @@ def validation_problems(
         what, remedy = _words(detail, steps, model, root)
         problem = problem_at(origin, what, remedy)
         found.setdefault((problem.path, problem.file, problem.line), problem)
-    return _without_other_branches(list(found.values()), details)
+    return _without_other_branches(list(found.values()))
 
 
-def _without_other_branches(problems: list[Problem], details: Sequence[Any]) -> list[Problem]:
-    """Where one branch of a union complains inside the value, the other branches' word about the value itself is noise."""
+def _without_other_branches(problems: list[Problem]) -> list[Problem]:
+    """Where one branch of a union complains inside the value, the other branches' word about the value is noise."""
     type_words = {_WORDS[kind][0] for kind in ("dict_type", "model_type", "list_type")} | {"must be text"}
     paths = [problem.path for problem in problems]
     return [
@@ -125,7 +122,8 @@ def _literal_words(expected: str, steps: tuple[Step, ...], model: type[BaseModel
     node: object = root
     for step in steps:
         annotation = child(annotation, step)
-        node = _entry(node, step)
+        found = entry(node, step)
+        node = found[0] if found else None
     allowed = [
         value for plain in choices(annotation) for value in getattr(plain, "__args__", ()) if isinstance(value, str)
     ]
@@ -134,14 +132,6 @@ def _literal_words(expected: str, steps: tuple[Step, ...], model: type[BaseModel
     match = nearest(node, allowed) if isinstance(node, str) else ""
     what = f"must be one of {', '.join(allowed)}" if len(allowed) > 1 else f"must be {expected}"
     return what, f'Did you mean "{match}"?' if match else ""
-
-
-def _entry(node: object, step: Step) -> object:
-    if isinstance(node, Block) and isinstance(step, str):
-        return node.get(step)
-    if isinstance(node, Items) and isinstance(step, int) and step < len(node):
-        return node[step]
-    return None
 
 
 _PATTERNS = {

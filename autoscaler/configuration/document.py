@@ -1,9 +1,10 @@
 """YAML text to a `Block`: strict, safe, bounded.
 
-Called by `loading` and for values of the environment. The text is composed from the parser's events, not by PyYAML's own
-loaders: those keep the last of duplicate keys, read ``17:00`` as 1020, ``no`` as False and ``0123`` as 83, build a tree
-without lines, and recurse as deep as the text asks. Here plain scalars follow JSON's rules (plus ``~`` and ``.5``), all
-else is text. Messages never repeat a scalar, a tag or an anchor: an unquoted password may look like any of them.
+Called by `sources`, and for values of the environment. The text is composed from the parser's events, not by PyYAML's
+own loaders: those keep the last of duplicate keys, read ``17:00`` as 1020, ``no`` as False and ``0123`` as 83, build a
+tree without lines, and recurse as deep as the text asks. Here plain scalars follow JSON's rules (plus ``~`` and
+``.5``), all else is text. Messages never repeat a scalar, a tag or an anchor: an unquoted password may look like any of
+them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ ENTRIES_MAX = 4_000_000
 ALIASES_MAX = 10_000
 ALIASED_ENTRIES_MAX = 200_000
 PROBLEMS_MAX = 200
+NUMBER_CHARS_MAX = 40
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
@@ -93,7 +95,7 @@ def scalar(text: str) -> object:
     if (
         _FLOAT.fullmatch(text)
         and not _ODD_NUMBER.match(text)
-        and len(text) <= 40
+        and len(text) <= NUMBER_CHARS_MAX
         and ("." in text or "e" in text.lower())
     ):
         number = float(text)

@@ -92,7 +92,7 @@ def _unknown(override: Override, position: int, known: tuple[str, ...]) -> Probl
     wrong = override.steps[position]
     remedy = suggestion(wrong, known)
     if remedy.startswith("Did you mean"):
-        right = override.steps[:position] + (remedy.split('"')[1],) + override.steps[position + 1 :]
+        right = (*override.steps[:position], remedy.split('"')[1], *override.steps[position + 1 :])
         remedy = f"Did you mean {PREFIX}{'__'.join(right).upper()}?"
     return Problem(override.variable, "names no key of the configuration", remedy)
 

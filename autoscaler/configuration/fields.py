@@ -1,7 +1,7 @@
 """The value types of the configuration file: durations, sizes, names and the like, from text to plain numbers.
 
-Used by `models`. Each is an annotated type whose validator raises ValueError with *what is wrong; what to do*, and never
-repeats the value.
+Used by `models`. Each is an annotated type whose validator raises ValueError with *what is wrong; what to
+do*, and never repeats the value; pydantic takes no TypeError for an answer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ from autoscaler.core.quantities import parse_amount, parse_bytes, parse_cpu, par
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 TEXT_MAX = 4096
+QUANTITY_CHARS_MAX = 64
+CPU_MILLIS_MAX = 10_000_000
+REPLICAS_MAX = 10_000
+PERCENT_MAX = 1000
+PORT_MAX = 65535
+ROUNDING = 1e-9
 _NAME_RULE = "use at most 63 of a-z, 0-9 and -, not at the start or end"
 
 
@@ -28,8 +34,8 @@ def is_name(text: str) -> bool:
 
 def _scalar_text(value: object, what: str) -> str | int | float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(what)
-    if isinstance(value, str) and len(value) > 64:
+        raise ValueError(what)  # noqa: TRY004
+    if isinstance(value, str) and len(value) > QUANTITY_CHARS_MAX:
         raise ValueError(what)
     return value
 
@@ -60,7 +66,7 @@ def _bytes(value: object) -> int:
 def _cpu(value: object) -> int:
     given = _scalar_text(value, "not a CPU quantity; write it as 500m, 2 or 0.5")
     millis = parse_cpu(str(given))
-    if millis > 10_000_000:
+    if millis > CPU_MILLIS_MAX:
         raise ValueError("more than 10000 cores; write it as 500m, 2 or 0.5")
     return millis
 
@@ -69,9 +75,9 @@ def _amount(value: object) -> Amount:
     what = "neither a whole number nor a percentage; write it as 3 or 25%"
     given = _scalar_text(value, what)
     if isinstance(given, float):
-        raise ValueError(what)
+        raise ValueError(what)  # noqa: TRY004
     amount = parse_amount(given)
-    if (amount.count or 0) > 10_000 or (amount.percent or 0) > 1000:
+    if (amount.count or 0) > REPLICAS_MAX or (amount.percent or 0) > PERCENT_MAX:
         raise ValueError("larger than 10000 or 1000%; write it as 3 or 25%")
     return amount
 
@@ -79,14 +85,14 @@ def _amount(value: object) -> Amount:
 def _percent(value: object) -> int:
     ratio = parse_ratio(_scalar_text(value, "not a ratio; write it as 10% or 0.1"))
     percent = round(ratio * 100)
-    if ratio > 1 or abs(percent - ratio * 100) > 1e-9:
+    if ratio > 1 or abs(percent - ratio * 100) > ROUNDING:
         raise ValueError("not a whole percentage from 0% to 100%; write it as 10% or 0.1")
     return percent
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("a name must be text; put it in quotes")
+        raise ValueError("a name must be text; put it in quotes")  # noqa: TRY004
     if not is_name(value):
         raise ValueError(f"not a usable name; {_NAME_RULE}")
     return value
@@ -98,7 +104,7 @@ def _address(value: object) -> tuple[str, int]:
     match = re.fullmatch(
         r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})", value if isinstance(value, str) else ""
     )
-    if not match or int(match[2]) > 65535:
+    if not match or int(match[2]) > PORT_MAX:
         raise ValueError(rule)
     return match[1].strip("[]"), int(match[2])
 
@@ -152,4 +158,4 @@ EngineUrl = Annotated[
     str, BeforeValidator(_url(("unix", "tcp", "ssh"), "unix:///var/run/docker.sock or tcp://h2:2376"))
 ]
 HttpUrl = Annotated[str, BeforeValidator(_url(("http", "https"), "http://127.0.0.1:9090"))]
-Count = Annotated[int, Field(ge=0, le=10_000)]
+Count = Annotated[int, Field(ge=0, le=REPLICAS_MAX)]

@@ -10,6 +10,7 @@ from autoscaler.core.settings import FreezeWindow
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WEEK_MINUTES = 7 * 24 * 60
+MINUTE_MAX = 59
 _WINDOW = re.compile(
     r"\s*([A-Za-z]{3,9})\s+([0-9]{1,2}):([0-9]{2})\s*-\s*([A-Za-z]{3,9})\s+([0-9]{1,2}):([0-9]{2})(?:\s+(\S{1,64}))?\s*"
 )
@@ -38,7 +39,7 @@ def _minute(day: str, hour: str, minute: str) -> int:
     if lower not in DAYS and lower not in _LONG:
         raise ValueError("not a day of the week; write Mon, Tue, Wed, Thu, Fri, Sat or Sun")
     of_day = int(hour) * 60 + int(minute)
-    if int(minute) > 59 or of_day > 24 * 60:
+    if int(minute) > MINUTE_MAX or of_day > 24 * 60:
         raise ValueError("not a time of day; write it from 00:00 to 24:00")
     return (DAYS.index(lower[:3]) * 24 * 60 + of_day) % WEEK_MINUTES
 

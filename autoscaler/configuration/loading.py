@@ -1,20 +1,20 @@
 """`load`: a YAML file and the environment to a `Configuration`, or to every problem at once.
 
-Called by `cli` and whoever embeds the program. Order: read files, lay the environment over them, validate, build, look at
-what follows from it, ask the plugins about their options. A later step runs on what the earlier ones left usable, so that
-one pass shows all there is to mend.
+Called by `cli` and whoever embeds the program. Order: read files, lay the environment over them, validate, build, look
+at what follows from it, ask the plugins about their options. A later step runs on what the earlier ones left usable, so
+that one pass shows all there is to mend.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from autoscaler.configuration.block import Block
+from autoscaler.configuration.block import Block, without
 from autoscaler.configuration.cache import Cache, LoadKey
 from autoscaler.configuration.cluster_build import ClusterBuilder
 from autoscaler.configuration.complaints import validation_problems
@@ -23,8 +23,9 @@ from autoscaler.configuration.effective import digest_of
 from autoscaler.configuration.environment import PREFIX, overrides_of
 from autoscaler.configuration.files import FileCheck, all_readable
 from autoscaler.configuration.listeners import listener_clashes
-from autoscaler.configuration.models import ClusterModel, FileModel, TargetModel
+from autoscaler.configuration.models import ClusterModel, FileModel
 from autoscaler.configuration.option_check import ValidateOptions, check_options
+from autoscaler.configuration.salvage import news, salvage
 from autoscaler.configuration.service_build import ServiceBuilder
 from autoscaler.configuration.services import build_services
 from autoscaler.configuration.settings import Configuration
@@ -36,7 +37,7 @@ _SHARED = ("defaults", "templates", "services")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A valid configuration, its warnings, and where its values come from (for `explain.show`; a member may drop it)."""
+    """A valid configuration, its warnings, and where its values come from (`explain.show` reads it)."""
 
     configuration: Configuration
     warnings: tuple[Problem, ...]
@@ -104,7 +105,7 @@ def _from_tree(gathered: Gathered, path: Path) -> Loaded:
         trusted_plugins=trusted,
     )
     cluster.check_queries(model, services.declared)
-    found.extend(cluster.problems)
+    found.extend(news(found, cluster.problems))
     found.extend(listener_clashes(configuration, services.bodies))
     errors = [problem for problem in found if problem.severity == "error"]
     if errors:
@@ -117,23 +118,13 @@ def _from_tree(gathered: Gathered, path: Path) -> Loaded:
 
 def _cluster_model(root: Block, found: list[Problem]) -> ClusterModel:
     """The file without its services; of an invalid one, what is valid of it, so that the rest can be checked too."""
-    tree = {key: value for key, value in root.items() if key not in _SHARED}
+    tree = root
+    for key in _SHARED:
+        tree = without(tree, key)
     try:
         return ClusterModel.model_validate(tree)
     except ValidationError as error:
         found.extend(validation_problems(error, root, FileModel))
-        wrong = {str(detail["loc"][0]) for detail in error.errors(include_input=False, include_context=False)}
-    usable = {key: value for key, value in tree.items() if key not in wrong}
-    usable.setdefault("cluster", "unnamed")
-    targets = tree.get("targets")
-    if "targets" in wrong and isinstance(targets, Block):
-        usable["targets"] = {name: target for name, target in targets.items() if _is_target(target)}
-    return ClusterModel.model_validate(usable)
-
-
-def _is_target(value: object) -> bool:
-    try:
-        TargetModel.model_validate(value)
-    except ValidationError:
-        return False
-    return True
+        named = without(tree, "cluster")
+        named["cluster"] = "unnamed"
+        return salvage(ClusterModel, named) or ClusterModel(cluster="unnamed")

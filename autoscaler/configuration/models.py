@@ -79,7 +79,7 @@ class StreamModel(Strict):
 class HttpModel(Strict):
     """Where `run` listens for probes, metrics, the API and the dashboard."""
 
-    listen: Address = ("127.0.0.1", 9180)
+    listen: Annotated[Address, Field(validate_default=True)] = "127.0.0.1:9180"  # type: ignore[assignment]
     cert_file: FileName | None = None
     key_file: FileName | None = None
 

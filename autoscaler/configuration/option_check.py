@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from autoscaler.configuration.block import Block, locate
 from autoscaler.configuration.complaints import problem_at, sentence
-from autoscaler.configuration.service_build import frozen
+from autoscaler.configuration.service_build import frozen_options
 from autoscaler.configuration.settings import Configuration
 from autoscaler.configuration.vocabulary import Step
 from autoscaler.core.settings import PolicyUse, ServiceSettings
@@ -53,7 +53,5 @@ def _uses(
         options, complaints = validate(use.use, use.options)
         origin = locate(body, (*steps, index, "with"))
         problems.extend(problem_at(origin, *sentence(text)) for text in complaints)
-        checked = frozen(options)
-        assert isinstance(checked, Mapping)
-        found.append(replace(use, options=checked))
+        found.append(replace(use, options=frozen_options(options)))
     return tuple(found)

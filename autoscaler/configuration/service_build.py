@@ -35,12 +35,16 @@ from autoscaler.core.settings import (
 from autoscaler.errors import Problem
 
 
-def frozen(value: object) -> object:
-    """A JSON value that nobody can change: mapping proxies and tuples all the way down."""
+def frozen_options(options: Mapping[str, object]) -> Mapping[str, object]:
+    """JSON values that nobody can change: mapping proxies and tuples all the way down."""
+    return MappingProxyType({str(key): _frozen(item) for key, item in options.items()})
+
+
+def _frozen(value: object) -> object:
     if isinstance(value, Mapping):
-        return MappingProxyType({str(key): frozen(item) for key, item in value.items()})
+        return frozen_options(value)
     if isinstance(value, list | tuple):
-        return tuple(frozen(item) for item in value)
+        return tuple(_frozen(item) for item in value)
     return value
 
 
@@ -124,9 +128,7 @@ class ServiceBuilder:
         found: list[PolicyUse] = []
         labels: dict[str, int] = {}
         for index, model in enumerate(models):
-            options = frozen(model.options)
-            assert isinstance(options, Mapping)
-            use = PolicyUse(use=model.use, options=options, name=model.name or "")
+            use = PolicyUse(use=model.use, options=frozen_options(model.options), name=model.name or "")
             first = labels.setdefault(use.label, index)
             if first != index:
                 what = f"has the same label as {steps[-1]}[{first}], {use.label}"

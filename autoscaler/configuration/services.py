@@ -1,4 +1,4 @@
-"""Services from `defaults`, `templates` and `services`: merged, validated once a distinct body, shared by all that are equal.
+"""Services from `defaults`, `templates` and `services`: merged, validated once a distinct body, shared where equal.
 
 Called by `loading`. Ten thousand services of one template cost one validation and one `ServiceSettings`.
 """
@@ -12,16 +12,18 @@ from itertools import product
 
 from pydantic import ValidationError
 
-from autoscaler.configuration.block import Block, Items, Origin, join, merged
+from autoscaler.configuration.block import Block, Items, Origin, merged, without
 from autoscaler.configuration.complaints import problem_at, sentence, validation_problems
 from autoscaler.configuration.fields import is_name
 from autoscaler.configuration.models import SERVICES_MAX, ServiceModel
+from autoscaler.configuration.salvage import news, salvage
 from autoscaler.configuration.vocabulary import suggestion
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.errors import Problem
 from autoscaler.events.places import printable
 
 _RANGE = re.compile(r"\[([0-9]{1,9})-([0-9]{1,9})\]")
+PATTERN_CHARS_MAX = 200
 NAME_REMEDY = "Use at most 63 of a-z, 0-9 and -, not at the start or end."
 
 Built = tuple[ServiceSettings, Block]
@@ -97,7 +99,7 @@ class _Builder:
             if not isinstance(written, Block):
                 self._complain(origin, "must be a mapping", "Write the service's body below it.")
                 continue
-            body = _without(written, "names")
+            body = without(written, "names")
             self._check_alone(body)
             self._templates[name] = merged(self._defaults, body)
             if "names" in written:
@@ -120,7 +122,7 @@ class _Builder:
                     return
 
     def _expanded(self, pattern: object, origin: Origin) -> Iterator[str]:
-        if not isinstance(pattern, str) or len(pattern) > 200:
+        if not isinstance(pattern, str) or len(pattern) > PATTERN_CHARS_MAX:
             self._complain(origin, "must be text", "Put it in quotes.")
             return
         try:
@@ -147,13 +149,13 @@ class _Builder:
         if template is None:
             self._add(name, merged(self._defaults, written) if self._defaults else written)
         elif template in self._templates:
-            own = _without(written, "template")
+            own = without(written, "template")
             if own:
                 self._add(name, merged(self._templates[template], own))
             else:
                 self._add_plain(name, template)
         else:
-            self._check_alone(_without(written, "template"))
+            self._check_alone(without(written, "template"))
 
     def _template_of(self, name: str, written: Block) -> str | None:
         named = self._named.get(name)
@@ -192,23 +194,15 @@ class _Builder:
         try:
             model = ServiceModel.model_validate(body)
         except ValidationError as error:
-            self._result.problems.extend(validation_problems(error, body, ServiceModel))
+            found = validation_problems(error, body, ServiceModel)
+            self._result.problems.extend(found)
+            rest = salvage(ServiceModel, body)
+            if rest is not None:
+                self._result.problems.extend(news(found, self._build(rest, body)[1]))
             return None
         settings, problems = self._build(model, body)
         self._result.problems.extend(problems)
         return None if settings is None else (settings, body)
-
-
-def _without(block: Block, key: str) -> Block:
-    """The block without one key; the same block where it has no such key."""
-    if key not in block:
-        return block
-    rest = Block(block.home)
-    rest.lines, rest.foreign = block.lines, block.foreign
-    for name, value in block.items():
-        if name != key:
-            rest[name] = value
-    return rest
 
 
 def expand(pattern: str) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""The configuration as the program uses it: plain frozen values in seconds and bytes, made by `autoscaler.configuration.load`.
+"""The configuration as the program uses it: plain frozen values in seconds and bytes, made by
+`autoscaler.configuration.load`.
 
 `cli` hands each adapter its part; no adapter reads files or the environment by itself, secrets' files excepted.
 """
@@ -29,7 +30,10 @@ class StreamSecurity:
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """Which stream, and how this member joins it. ``replication`` 0 = min(3, brokers). ``member`` is resolved, never auto."""
+    """Which stream, and how this member joins it. ``replication`` 0 = min(3, brokers).
+
+    ``member`` may be auto until `member.hold_member` has resolved it.
+    """
 
     kind: Literal["kafka", "embedded"] = "embedded"
     brokers: tuple[str, ...] = ()
@@ -107,7 +111,10 @@ class PrometheusSettings:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The whole file, valid. ``digest``: hash of its content without secrets. ``directory``: what its paths are relative to."""
+    """The whole file, valid. ``digest``: hash of its content without secrets.
+
+    ``directory``: what its paths are relative to.
+    """
 
     cluster: str
     directory: Path

@@ -22,6 +22,7 @@ from autoscaler.errors import Problem
 MAIN_BYTES_MAX = 1 << 20
 INCLUDED_BYTES_MAX = 64 << 20
 INCLUDED_FILES_MAX = 20_000
+PATTERNS_MAX = 1000
 _SHARED = ("templates", "services")
 
 
@@ -79,7 +80,8 @@ def include_files(patterns: Sequence[str], directory: Path) -> list[tuple[str, P
     """The files that the patterns name, each once, sorted; with the name that problems call it."""
     found: dict[str, Path] = {}
     for pattern in patterns:
-        for match in glob.iglob(str(directory / pattern), recursive=True):
+        # Not Path.glob: that refuses absolute patterns and `..`.
+        for match in glob.iglob(str(directory / pattern), recursive=True):  # noqa: PTH207
             path = Path(match)
             if not path.is_dir():
                 found.setdefault(os.path.normpath(match), path)
@@ -104,7 +106,7 @@ def gather(main: Source, path: Path, overrides: Sequence[Override]) -> Gathered:
 
 def _patterns(root: Block) -> tuple[str, ...]:
     include = root.get("include")
-    usable = isinstance(include, Items) and len(include) <= 1000
+    usable = isinstance(include, Items) and len(include) <= PATTERNS_MAX
     return (
         tuple(item for item in include if isinstance(item, str) and item)
         if usable and isinstance(include, Items)
@@ -144,7 +146,7 @@ def _adopt(root: Block, tree: Block, problems: list[Problem]) -> None:
     for key, entries in tree.items():
         origin = tree.origin(key)
         if key not in _SHARED:
-            remedy = suggestion(key, _SHARED) if key not in ("defaults",) else "Move it to the main file."
+            remedy = suggestion(key, _SHARED) if key != "defaults" else "Move it to the main file."
             problems.append(problem_at(origin, "an included file holds `services` and `templates` only", remedy))
             continue
         if entries is None:
