@@ -50,6 +50,7 @@ class EngineClient(APIClient):
 
     def __init__(self, base_url: str, tls: TLSConfig | None, version: str) -> None:
         self.ends_at = time.monotonic() + CONNECT_S
+        self._streams: list[EngineStream] = []
         super().__init__(base_url, version or DEFAULT_DOCKER_API_VERSION, timeout=int(CONNECT_S), tls=tls or False)
         # The SDK has read the user's config.json by now: forget it, with the environment's proxies and netrc.
         self.trust_env = False
@@ -114,7 +115,15 @@ class EngineClient(APIClient):
         """Begin a response without end. The budget covers its beginning, afterwards reads wait for ever: cut it."""
         response = self._get(self._url(path, *arguments), params=params, stream=True)
         self._raise_for_status(response)
-        return EngineStream(self, response)
+        self._streams.append(EngineStream(self, response))
+        return self._streams[-1]
+
+    def close(self) -> None:
+        """Let go of every connection, those under streams included; by the client's own thread."""
+        for stream in self._streams:
+            stream.close()
+        self._streams.clear()
+        super().close()
 
     def lines_of(self, response: requests.Response) -> Iterator[dict[str, Any]]:
         """The JSON documents of an endless response."""
@@ -151,7 +160,7 @@ class EngineStream:
             return
 
     def close(self) -> None:
-        """Let go of the connection; by the thread that reads."""
+        """Let go of the connection; by the thread that reads. The client does so when it is closed."""
         self._response.close()
 
 

@@ -152,6 +152,7 @@ def observe(inspected: Mapping[str, Any], host: HostSettings, *, stopping: bool)
         cpu_millis=reserved["cpu"],
         memory_bytes=reserved["memory"],
         note=_note(state, exit_code),
+        own_check=str((state.get("Health") or {}).get("Status", "none")) != "none",
     )
 
 

@@ -90,9 +90,7 @@ class EventReader(threading.Thread):
                 looker.ends_at = time.monotonic() + seconds
                 self._tell(looker, event)
         finally:
-            stream, self._stream = self._stream, None
-            if stream is not None:
-                stream.close()
+            self._stream = None
             listener.close()
             looker.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Literal
 
 import requests
 
@@ -37,7 +36,7 @@ class DockerTarget:
     ``registries`` are the only credentials that a pull uses.
     """
 
-    kind: Literal["docker"] = "docker"
+    kind = "docker"
 
     def __init__(
         self,
