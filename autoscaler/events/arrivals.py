@@ -16,8 +16,8 @@ from autoscaler.events.models import ControlData, DeploymentData, Freeze, Pause,
 from autoscaler.events.places import complaint_of, place_of
 from autoscaler.events.rejection import Rejection, rejected
 
-_deployment: TypeAdapter[DeploymentData] = TypeAdapter(DeploymentData)
-_control: TypeAdapter[Any] = TypeAdapter(ControlData)
+DEPLOYMENT: TypeAdapter[DeploymentData] = TypeAdapter(DeploymentData)
+CONTROL: TypeAdapter[Any] = TypeAdapter(ControlData)
 
 _NUMBER_ERRORS = frozenset({"float_type", "int_type", "finite_number", "int_from_float"})
 
@@ -25,7 +25,7 @@ _NUMBER_ERRORS = frozenset({"float_type", "int_type", "finite_number", "int_from
 def read_deployment(envelope: Envelope, at: float) -> DeploymentArrived:
     """The deployment in ``envelope``, as it reaches the core at ``at``. Raises `EventRejected`."""
     check_type(envelope, DEPLOYMENT_TYPE)
-    data: DeploymentData = read_data(_deployment, envelope.data)
+    data: DeploymentData = read_data(DEPLOYMENT, envelope.data)
     return DeploymentArrived(
         at=at,
         event=envelope.ref,
@@ -42,7 +42,7 @@ def read_control(envelope: Envelope, at: float) -> ControlArrived:
     ``scale auto`` comes as ``scale`` with replicas None.
     """
     check_type(envelope, CONTROL_TYPE)
-    data = read_data(_control, envelope.data)
+    data = read_data(CONTROL, envelope.data)
     replicas = data.replicas if isinstance(data, Scale) else None
     return ControlArrived(
         at=at,

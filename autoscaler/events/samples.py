@@ -37,7 +37,7 @@ from autoscaler.ports.stream import Headers, Message
 METRIC_BYTES_MAX = EVENT_BYTES_MAX
 """Larger metric events are refused before they are parsed."""
 
-_metrics: TypeAdapter[Any] = TypeAdapter(MetricData)
+METRICS: TypeAdapter[Any] = TypeAdapter(MetricData)
 _METRIC_NAME = re.compile(METRIC_NAME.removeprefix("^").removesuffix("$"))
 _new_sample = tuple.__new__
 _OUR_CONTENT_TYPES = frozenset({STRUCTURED_HEADERS[0][1], b"application/cloudevents+json"})
@@ -85,7 +85,7 @@ def read_samples(message: Message, bytes_max: int = METRIC_BYTES_MAX) -> SampleR
 def samples_of(envelope: Envelope) -> SampleReading:
     """The samples of a metric event whose envelope was read already, by the complete way or by a decoder."""
     check_type(envelope, METRIC_TYPE)
-    data = read_data(_metrics, envelope.data)
+    data = read_data(METRICS, envelope.data)
     at = envelope.at
     if isinstance(data, SamplesModel):
         samples = []

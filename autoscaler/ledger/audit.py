@@ -16,10 +16,10 @@ from autoscaler.core.facts import EventRef, Number
 from autoscaler.core.records import Record, Standpoint
 from autoscaler.core.state import ServiceState
 from autoscaler.errors import EventRejected, LedgerError
+from autoscaler.events.hashing import event_hash
 from autoscaler.events.moments import write_time
 from autoscaler.events.strict_json import parse_strictly
 from autoscaler.ledger.fields import from_json_values, to_json_values
-from autoscaler.ledger.hashing import event_hash
 
 AUDIT_TYPES = tuple(f"io.eventscaler.{kind}.v1" for kind in ("decided", "refused", "acted", "observed", "rejected"))
 """The types of audit events."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoscaler.errors import LedgerError
-from autoscaler.ledger.hashing import FIRST_PREVHASH, event_hash
+from autoscaler.events.hashing import FIRST_PREVHASH, event_hash
 
 MISSING_SHOWN_MAX = 100
 

@@ -13,9 +13,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from autoscaler.events.hashing import FIRST_PREVHASH
 from autoscaler.events.revision_model import STRICT
 from autoscaler.ledger.fields import unreadable
-from autoscaler.ledger.hashing import FIRST_PREVHASH
 from autoscaler.ports.stream import Outgoing, Topic
 
 RESERVED = b"~"

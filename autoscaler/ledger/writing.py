@@ -13,9 +13,9 @@ from autoscaler.core.evolve import evolve
 from autoscaler.core.records import Record
 from autoscaler.core.state import ServiceState
 from autoscaler.events.envelope import STRUCTURED_HEADERS
+from autoscaler.events.hashing import FIRST_PREVHASH
 from autoscaler.ledger.audit import AuditEvent, Author, Link, audit_event
 from autoscaler.ledger.fields import changed_values
-from autoscaler.ledger.hashing import FIRST_PREVHASH
 from autoscaler.ledger.partition_record import ChainHead, unrouted_chain
 from autoscaler.ledger.state_codec import encode_state
 from autoscaler.ports.stream import Outgoing, Topic
