@@ -67,7 +67,7 @@ bench: .venv/test.stamp
 	$(BIN)/python -m bench $(ARGS)
 
 docs: .venv/docs.stamp
-	$(BIN)/mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	$(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import fcntl
-import os
 import shutil
 import signal
 import ssl
@@ -29,6 +28,7 @@ from tests.parts.processes import (
     Process,
     accepts,
     await_probe,
+    cache,
     find_program,
     free_ports,
     spawn,
@@ -187,14 +187,12 @@ def start(
 def jars() -> Path:
     """The folder with Kafka's jars; fetched by Maven where the cache has none."""
     find_program("java", "install a Java 17 runtime (Debian: openjdk-17-jre-headless)")
-    default = Path.home() / ".cache" / "eventscaler-parts"
-    cache = Path(os.environ.get("AUTOSCALER_PARTS_CACHE", default)).absolute()
-    library = cache / f"kafka-{VERSION}"
+    library = cache() / f"kafka-{VERSION}"
     if library.is_dir():
         return library
     maven = find_program("mvn", f"install Maven (Debian: maven), or put the jars of Kafka {VERSION} into {library}")
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "kafka.lock").open("w") as lock:
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with library.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.is_dir():
             _fetch(maven, library)

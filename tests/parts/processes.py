@@ -124,8 +124,14 @@ def find_program(name: str, remedy: str) -> str:
 
 
 def search_path() -> str:
-    """The path, with the folders of administrators' programs, which not every user's path has."""
-    return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+    """The path, then what the cache holds, then administrators' programs, which not every user's path has."""
+    return f"{os.environ.get('PATH', os.defpath)}:{cache()}/bin:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def cache() -> Path:
+    """Where what was fetched or built for the suite is kept, outside the checkout."""
+    default = Path.home() / ".cache" / "eventscaler-parts"
+    return Path(os.environ.get("AUTOSCALER_PARTS_CACHE", default)).absolute()
 
 
 def run(*command: str, remedy: str) -> None:
