@@ -20,7 +20,8 @@ class ObservedReplica:
 
     ``id`` addresses it (immutable). ``healthy``: True, False (failed its checks past their limit), or None, not known
     yet. ``healthy_since``: start of the unbroken healthy run. ``address``: port name -> ``host:port``. ``token`` and
-    ``generation`` are its labels. ``stopping``: we asked it to stop and it has not ended yet.
+    ``generation`` are its labels. ``own_check``: the image has a health check of its
+    own, so that not knowing is not the same as having none. ``stopping``: we asked it to stop and it has not ended yet.
     """
 
     id: str
@@ -42,6 +43,7 @@ class ObservedReplica:
     cpu_millis: int = 0
     memory_bytes: int = 0
     note: str = ""
+    own_check: bool = False
 
 
 @dataclass(frozen=True, slots=True)

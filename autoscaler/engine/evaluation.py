@@ -1,0 +1,147 @@
+"""Asks the policies of one service and prepares the `Evaluate` for the core. The hot path: once per service and batch.
+
+Called by the shard. Most evaluations change nothing, and that must be cheap: where the wish is what was concluded last
+and nothing can differ, no stimulus is made at all. No clock: ``at`` is the broker's time of the newest folded sample.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from autoscaler.core.facts import SignalReading
+from autoscaler.core.observation import ServiceFacts
+from autoscaler.core.rollout import Advancing, Held, Idle, RollingBack, Soaking
+from autoscaler.core.scaling import Wish, combine
+from autoscaler.core.settings import PolicyUse, ServiceSettings
+from autoscaler.core.sightings import is_available, observed_by_identity
+from autoscaler.core.state import ServiceState
+from autoscaler.core.stimuli import Evaluate, GuardNote, PolicyVote
+from autoscaler.core.world import World
+from autoscaler.engine.volatile import Volatile
+from autoscaler.plugin_host.evaluation import EvaluationRequest
+
+
+class Voter(Protocol):
+    """The part of the plugin host that a shard asks; the simulator has its own."""
+
+    def runs_in_process(self, uses: tuple[PolicyUse, ...]) -> bool:
+        """Whether all of them can be asked synchronously."""
+
+    def votes(self, request: EvaluationRequest) -> tuple[PolicyVote, ...]:
+        """The policies' votes, in order."""
+
+    def guard_notes(self, request: EvaluationRequest, wish: int) -> tuple[GuardNote, ...]:
+        """What guard plugins say to the combined wish."""
+
+
+def facts_of(state: ServiceState, settings: ServiceSettings, world: World) -> ServiceFacts:
+    """What policies are told about the service."""
+    ready = 0
+    if state.replicas:
+        seen = observed_by_identity(world)
+        ready = sum(1 for r in state.replicas if is_available(r, seen.get((r.slot, r.revision, r.attempt))))
+    running = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
+    since: float | None = None
+    base: int | None = None
+    if isinstance(running, Advancing):
+        since, base = running.started_at, running.base
+    elif isinstance(running, Soaking):
+        since, base = running.since, running.base
+    elif isinstance(running, RollingBack):
+        since, base = running.started_at, running.target
+    return ServiceFacts(
+        name=state.service,
+        demand=state.demand,
+        minimum=settings.bounds.min,
+        maximum=settings.bounds.max,
+        ready=ready,
+        starting=len(state.replicas) - ready,
+        revision=state.revision,
+        base=base,
+        phase=state.rollout.phase,
+        phase_since=since,
+    )
+
+
+def request_for(settings: ServiceSettings, volatile: Volatile, facts: ServiceFacts, at: float) -> EvaluationRequest:
+    """What the plugin host needs to ask the service's policies."""
+    return EvaluationRequest(
+        facts, settings.policies, volatile.signals, at, settings.scaling.max_age_s, volatile.memory
+    )
+
+
+def stimulus_for(
+    state: ServiceState,
+    settings: ServiceSettings,
+    volatile: Volatile,
+    votes: tuple[PolicyVote, ...],
+    at: float,
+    *,
+    sampled: bool,
+) -> Evaluate | None:
+    """The stimulus, or None where the conclusion stands and nothing is in flight that a vote could touch."""
+    scaling = settings.scaling
+    wish = combine(votes, state.demand, scaling.combine)
+    _remember_names(volatile, votes)
+    wishes_max = volatile.wishes.highest(at - scaling.down_window_s)
+    wishes_min = volatile.wishes.lowest(at - scaling.up_window_s) if scaling.up_window_s > 0 else None
+    if wish is not None and wish.code != "unknown":
+        volatile.wishes.push(at, wish.to, scaling.down_window_s, scaling.up_window_s)
+    if _stands(state, settings, wish):
+        return None
+    covered = zero = None
+    if wish is not None and wish.to < state.demand:
+        covered, zero = volatile.signals.coverage(volatile.metrics, at, scaling.max_age_s)
+    return Evaluate(
+        at=at,
+        sampled=sampled,
+        votes=votes,
+        wishes_max=wishes_max,
+        wishes_min=wishes_min,
+        covered_since=covered,
+        zero_since=zero,
+        soak_unknown=soak_unknown(volatile, at, scaling.max_age_s),
+    )
+
+
+def _stands(state: ServiceState, settings: ServiceSettings, wish: Wish | None) -> bool:
+    if not isinstance(state.rollout, Idle) or state.pending is not None or state.override is not None:
+        return False
+    if wish is None:
+        return True
+    last = state.conclusion
+    return (
+        last is not None
+        and not last.clamps
+        and wish.to == state.demand == last.to
+        and (wish.code, wish.winner) == (last.code, last.winner)
+        and settings.bounds.min <= wish.to <= settings.bounds.max
+        and not settings.guards.plugins
+    )
+
+
+def _remember_names(volatile: Volatile, votes: tuple[PolicyVote, ...]) -> None:
+    """Which signals scaling stands on, and which ones vote on revisions; both only ever grow by what was looked at."""
+    for vote in votes:
+        if vote.rollback:
+            if not volatile.vetting.issuperset(vote.metrics):
+                seen = {name for name in vote.metrics if volatile.signals.series(name) is not None}
+                volatile.vetting |= seen
+        elif vote.metrics is not volatile.metrics and not set(vote.metrics) <= set(volatile.metrics):
+            volatile.metrics = tuple(dict.fromkeys((*volatile.metrics, *vote.metrics)))
+
+
+def soak_unknown(volatile: Volatile, at: float, max_age_s: float) -> tuple[str, ...]:
+    """Signals of rollback policies that were seen since the service began and are unknown now."""
+    unknown = []
+    for name in volatile.vetting:
+        series = volatile.signals.series(name)
+        if series is None or at - series.at > max_age_s:
+            unknown.append(name)
+    return tuple(sorted(unknown))
+
+
+def readings_of(volatile: Volatile, votes: tuple[PolicyVote, ...], at: float) -> tuple[SignalReading, ...]:
+    """The inputs of a decision that is worth a record: every signal that a policy looked at, with its age."""
+    names = dict.fromkeys(name for vote in votes for name in vote.metrics)
+    return volatile.signals.readings(at, names)

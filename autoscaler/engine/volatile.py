@@ -1,0 +1,53 @@
+"""What a shard remembers of one service beside its durable state: signals, wishes, the policies' memory. Lost without harm.
+
+Made on the first sample, saved as a checkpoint beside the fold, restored on take-over. No clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoscaler.core.observation import ServiceFacts
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.signals import ServiceSignals
+from autoscaler.core.wishes import WishHistory
+
+
+class Volatile:
+    """``event_at``: when the newest folded sample came (broker time); ``metrics``: names that scaling policies looked at;
+    ``vetting``: names that rollback policies looked at and that were seen. ``saved_at``: event_at of the last checkpoint."""
+
+    __slots__ = ("event_at", "facts", "memory", "metrics", "saved_at", "signals", "vetting", "wishes")
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.signals = ServiceSignals(settings.scaling.max_age_s, max(60.0, settings.scaling.down_window_s))
+        self.wishes = WishHistory()
+        self.memory: dict[str, dict[str, Any]] = {}
+        self.facts: ServiceFacts | None = None
+        self.metrics: tuple[str, ...] = ()
+        self.vetting: frozenset[str] = frozenset()
+        self.event_at = 0.0
+        self.saved_at = 0.0
+
+    def checkpoint(self) -> dict[str, Any]:
+        """JSON values that `restore` reads."""
+        self.saved_at = self.event_at
+        return {
+            "at": self.event_at,
+            "signals": self.signals.snapshot(),
+            "wishes": self.wishes.snapshot(),
+            "memory": self.memory,
+            "vetting": sorted(self.vetting),
+        }
+
+    @classmethod
+    def restored(cls, settings: ServiceSettings, saved: Mapping[str, Any]) -> Volatile:
+        """What `checkpoint` described. Raises LookupError, TypeError or ValueError where it is not that."""
+        volatile = cls(settings)
+        volatile.signals.restore(saved["signals"])
+        volatile.wishes = WishHistory.restored(saved["wishes"])
+        volatile.memory = {str(name): dict(values) for name, values in saved["memory"].items()}
+        volatile.vetting = frozenset(saved["vetting"])
+        volatile.event_at = volatile.saved_at = float(saved["at"])
+        return volatile
