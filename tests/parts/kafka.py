@@ -186,7 +186,7 @@ def start(
 
 def jars() -> Path:
     """The folder with Kafka's jars; fetched by Maven where the cache has none."""
-    find_program("java", "install a Java 17 runtime (Debian: openjdk-17-jre-headless)")
+    find_program("java", "install a Java runtime, 17 or later (Debian: default-jre-headless)")
     library = cache() / f"kafka-{VERSION}"
     if library.is_dir():
         return library
@@ -240,7 +240,16 @@ def _format(directory: Path, brokers: int, *, secured: bool) -> None:
     scram: list[str] = []
     for user, password in USERS.items() if secured else ():
         scram += ["-S", f"SCRAM-SHA-512=[name={user},password={password}]"]
-    tool = [*_java(), "-cp", f"{jars()}/*", "kafka.tools.StorageTool", "format", "-t", cluster, *scram, "-c"]
+    tool = [
+        *_java(),
+        "-cp",
+        f"{jars()}/*",
+        "kafka.tools.StorageTool",
+        "format",
+        f"--cluster-id={cluster}",
+        *scram,
+        "-c",
+    ]
 
     def run(node: int) -> subprocess.CompletedProcess[str]:
         command = [*tool, f"{directory}/n{node}/server.properties"]
