@@ -152,6 +152,11 @@ class PluginHost:
         return tuple(self._plugins[name] for name in sorted(self._plugins))
 
     @property
+    def worker_pid(self) -> int | None:
+        """The process id of the worker, None where none runs."""
+        return self._foreign.worker_pid
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the plugins, with paths as in the configuration."""
         return tuple(
@@ -280,6 +285,11 @@ class PluginHost:
             if verdict is not None:
                 return verdict
         return None
+
+    @property
+    def verifies(self) -> bool:
+        """Whether any loaded plugin verifies revisions."""
+        return bool(self._with_hook("verify_revision"))
 
     @property
     def decodes(self) -> bool:

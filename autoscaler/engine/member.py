@@ -1,0 +1,244 @@
+"""A member: joins the stream, runs a shard for each partition it owns, and everything that the shards share.
+
+Wired by `cli run` and by the demo. Knows ports and the plugin host, no concrete adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import structlog
+
+from autoscaler.configuration.settings import Configuration
+from autoscaler.core.records import Record
+from autoscaler.core.revision import Health
+from autoscaler.core.stimuli import DeploymentArrived, PolicyVote
+from autoscaler.core.tasks import TASKS
+from autoscaler.engine.actuator import Actuator
+from autoscaler.engine.announcing import announcement
+from autoscaler.engine.clock import SystemClock
+from autoscaler.engine.counters import Counters
+from autoscaler.engine.failpoints import hit
+from autoscaler.engine.intake import home_partition
+from autoscaler.engine.observer import Observer
+from autoscaler.engine.runner import Runner, RunnerParts
+from autoscaler.engine.shard import Shard, ShardSetup
+from autoscaler.engine.traffic import Traffic
+from autoscaler.errors import StreamError
+from autoscaler.plugin_host import EvaluationRequest, PluginHost
+from autoscaler.ports.router import Router
+from autoscaler.ports.stream import Outgoing, StreamClient, StreamMember
+from autoscaler.ports.target import Target
+
+POLL_S = 0.1
+RETRY_S = 1.0
+SHUTDOWN_S = 18.0
+REVOKE_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class MemberParts:
+    """What a member is made of; all of it opened and closed by the member."""
+
+    configuration: Configuration
+    member_id: str
+    stream: StreamMember
+    client: StreamClient
+    targets: Mapping[str, Target]
+    plugins: PluginHost
+    router: Router | None = None
+    clock: SystemClock = field(default_factory=SystemClock)
+    acts: bool = True
+
+
+class Member:
+    """One process's part of the cluster. `run` until the stop event is set."""
+
+    def __init__(self, parts: MemberParts) -> None:
+        self.parts = parts
+        self.counters = Counters()
+        self.runners: dict[int, Runner] = {}
+        self.observer = Observer(parts.targets, parts.clock, self._hosts_changed, self._health_of)
+        self.traffic = Traffic(parts.router, parts.configuration.services, self.observer)
+        self.connected = False
+        self.polled_at = 0.0
+        self._actuator = Actuator(parts.targets, self.observer, parts.router)
+        self._setup: ShardSetup | None = None
+        self._runner_parts: RunnerParts | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    # Listener of the stream.
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        """Take these partitions over."""
+        assert self._runner_parts is not None  # noqa: S101 - set before the stream can assign anything
+        for partition in sorted(partitions - set(self.runners)):
+            runner = Runner(partition, self._runner_parts, self._partition_lost)
+            self.runners[partition] = runner
+            runner.begin()
+
+    async def revoked(self, partitions: frozenset[int]) -> None:
+        """Let these partitions go, in order where there is time."""
+        going = [self.runners.pop(p) for p in sorted(partitions) if p in self.runners]
+        await asyncio.gather(*(runner.end(REVOKE_S, release=True) for runner in going))
+
+    def _partition_lost(self, partition: int) -> None:
+        self.runners.pop(partition, None)
+
+    # Life.
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set, then let go of everything within a bounded time; the replicas go on."""
+        await self.observer.open()
+        if self.parts.router is not None:
+            await self.parts.router.open()
+        try:
+            polling = asyncio.create_task(self._poll(stop), name="poll")
+            stopping = asyncio.create_task(stop.wait(), name="stop")
+            await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            stop.set()
+            await polling
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(SHUTDOWN_S):
+                await self.revoked(frozenset(self.runners))
+                await self._actuator.drain(3.0)
+                await self.parts.stream.close()
+        except TimeoutError:
+            log.warning("not everything could be let go in order in time")
+        await self.parts.client.close()
+        await self.parts.plugins.close()
+        if self.parts.router is not None:
+            await self.parts.router.close()
+        await self.observer.close()
+
+    async def _poll(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                if not self.connected:
+                    await self._connect()
+                batches = await self.parts.stream.poll(POLL_S)
+            except StreamError as error:
+                if self.connected or self.polled_at == 0.0:
+                    log.warning("the stream is away, trying again", error=str(error))
+                self.connected = self.connected and self._setup is not None
+                await asyncio.sleep(RETRY_S)
+                continue
+            self.polled_at = self.parts.clock.monotonic()
+            if batches:
+                hit("after_poll")
+            for batch in batches:
+                owner = self.runners.get(batch.partition)
+                if owner is not None:
+                    owner.put(batch)
+
+    async def _connect(self) -> None:
+        await self.parts.client.open()
+        parts, configuration = self.parts, self.parts.configuration
+        self._setup = ShardSetup(
+            cluster=configuration.cluster,
+            member=parts.member_id,
+            partitions=parts.client.partitions,
+            services=configuration.services,
+            voter=parts.plugins,
+            look=self.observer.world,
+            counters=self.counters,
+            digest=configuration.digest,
+            prefix=configuration.stream.prefix,
+        )
+        verifies = bool(parts.plugins.verifies)
+        self._runner_parts = RunnerParts(
+            stream=parts.stream,
+            clock=parts.clock,
+            setup=self._setup,
+            actuator=self._actuator,
+            foreign=self._foreign_votes,
+            verify=self._verify if verifies else None,
+            publish=self._publish,
+            noted=self._noted,
+            acts=parts.acts,
+        )
+        await parts.stream.open(self)
+        self.connected = True
+
+    # What runners ask of the member.
+
+    async def _foreign_votes(self, requests: Sequence[EvaluationRequest]) -> list[tuple[PolicyVote, ...]]:
+        return await self.parts.plugins.foreign_votes(list(requests))
+
+    async def _verify(self, shard: Shard, arrived: DeploymentArrived) -> str | None:
+        refusal = await self.parts.plugins.verify_revision(None, arrived.spec, arrived.event)
+        return refusal.reason if refusal is not None else None
+
+    async def _publish(self, outgoing: Outgoing) -> None:
+        await self.parts.client.publish(outgoing.topic, outgoing.key, outgoing.value or b"", outgoing.headers)
+
+    def _noted(self, shard: Shard, records: Sequence[Record]) -> None:
+        for record in records:
+            self.counters.records[record.type] += 1
+            if record.verdict is not None:
+                self.counters.verdicts[record.verdict] += 1
+            log.info(
+                "record",
+                service=record.service,
+                kind=record.kind,
+                verdict=record.verdict,
+                code=record.reason.code,
+                text=record.reason.text,
+                demand=record.after.demand,
+                revision=record.after.revision,
+            )
+            self.parts.plugins.notify(announcement(record))
+        for service in {record.service for record in records}:
+            self.observer.watch_again(service)
+            self.traffic.refresh(service, shard.states.get(service))
+
+    def _hosts_changed(self, service: str) -> None:
+        if not service:
+            for every in self.runners.values():
+                every.observed("")
+            return
+        runner = self._runner_of(service)
+        if runner is not None:
+            runner.observed(service)
+            if runner.shard is not None:
+                self.traffic.refresh(service, runner.shard.states.get(service))
+
+    def _runner_of(self, service: str) -> Runner | None:
+        if self._setup is None:
+            return None
+        return self.runners.get(home_partition(service, self._setup.partitions))
+
+    def _health_of(self, service: str, revision: int) -> Health | Literal["own"] | None:
+        runner = self._runner_of(service)
+        shard = runner.shard if runner is not None else None
+        state = shard.states.get(service) if shard is not None else None
+        if state is None:
+            return None
+        kept = state.revision_numbered(revision)
+        return "own" if kept is None or kept.spec.health is None else kept.spec.health
+
+    # What faces look at.
+
+    def shards(self) -> list[Shard]:
+        """The shards at work, by partition."""
+        return [runner.shard for _, runner in sorted(self.runners.items()) if runner.shard is not None]
+
+    def active_tasks(self) -> dict[str, int]:
+        """The six systems: tasks active now in this member, all six present."""
+        totals = dict.fromkeys(TASKS, 0)
+        for shard in self.shards():
+            for tasks in shard.tasks.values():
+                for kind, count in tasks.items():
+                    totals[kind] += count
+        totals["monitor"] += self.observer.prober.watched
+        return totals
