@@ -53,6 +53,7 @@ class Worker:
                 case "options":
                     self._answer(self._check(request["plugin"], request["given"]))
                 case "calls":
+                    self._answer({"begun": True})  # from here on a death is due to a call
                     for call in request["calls"]:
                         self._answer(self._call(call, request["contexts"]))
 

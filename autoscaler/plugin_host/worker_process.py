@@ -136,13 +136,10 @@ class WorkerProcess:
                 done(call, Answered({}, error))
             else:
                 ready.append(call)
-        if not ready or self._channel is None:
-            return ready
+        if not ready:
+            return []
         message = {"ask": "calls", "contexts": contexts, "calls": [call.message() for call in ready]}
-        try:
-            self._channel.settimeout(START_DEADLINE_S)
-            send_frame(self._channel, pickle.dumps(message))
-        except OSError:  # it died since its last answer; no call is to blame
+        if self._ask(message, START_DEADLINE_S).error:  # it died since its last answer; no call is to blame
             self._kill()
             return ready
         for place, call in enumerate(ready):

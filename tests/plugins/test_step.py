@@ -1,0 +1,83 @@
+"""`step`: bands of a metric, each with a change of demand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import autoscaler
+from autoscaler.testing import NOW, a_service, propose, signal, unknown
+from autoscaler_plugins import step
+
+BANDS = [{"below": 20, "add": -1, "for": "60s"}, {"above": 80, "percent": 50}, {"above": 60, "below": 80, "to": 7}]
+OPTIONS = {"metric": "cpu", "bands": BANDS}
+
+
+def wish(given: Any, demand: int = 4, memory: dict[str, Any] | None = None, **options: Any) -> autoscaler.Scale:
+    proposal = propose(step, a_service(demand=demand), [given], {**OPTIONS, **options}, memory=memory)
+    assert isinstance(proposal, autoscaler.Scale)
+    return proposal
+
+
+@pytest.mark.parametrize(
+    ("value", "demand", "to"),
+    [
+        pytest.param(90.0, 4, 6, id="percent"),
+        pytest.param(80.0, 5, 8, id="percent_rounds_up"),
+        pytest.param(60.0, 4, 7, id="fixed_at_its_lower_end"),
+        pytest.param(40.0, 4, 4, id="no_band"),
+    ],
+)
+def test_the_band_decides_the_change(value: float, demand: int, to: int) -> None:
+    assert wish(signal("cpu", value), demand).to == to
+
+
+def test_a_small_percentage_down_changes_nothing_as_it_rounds_up() -> None:
+    assert wish(signal("cpu", 5.0), 10, bands=[{"below": 20, "percent": -5}]).to == 10
+
+
+def test_demand_never_falls_below_zero() -> None:
+    assert wish(signal("cpu", 5.0), 2, bands=[{"below": 20, "add": -5}]).to == 0
+
+
+def test_a_band_has_to_last_and_says_until_when() -> None:
+    proposal = wish(signal("cpu", 10.0, 10.0, 10.0, every=15))
+    assert (proposal.to, proposal.wake_at) == (4, NOW + 30)
+    assert wish(signal("cpu", *[10.0] * 5, every=15)).to == 3
+
+
+def test_a_gap_longer_than_max_age_starts_the_count_anew() -> None:
+    assert wish(signal("cpu", 10.0, 10.0, every=61)).to == 4
+
+
+def test_one_alarm_makes_one_step() -> None:
+    memory: dict[str, Any] = {}
+    given = signal("cpu", *[10.0] * 9, every=15)
+    assert wish(given, 4, memory).to == 3
+    assert wish(given, 3, memory).to == 3
+    assert memory == {"demand": 3, "since": NOW}
+
+
+def test_an_unknown_metric_is_no_opinion() -> None:
+    assert propose(step, a_service(), [unknown("cpu")], OPTIONS) is None
+
+
+@pytest.mark.parametrize(
+    ("bands", "words"),
+    [
+        ([{"above": 1, "add": 1, "to": 2}], "exactly one"),
+        ([{"above": 1}], "exactly one"),
+        ([{"add": 1}], "above, below"),
+        ([{"above": 5, "below": 5, "add": 1}], "lower than below"),
+        ([{"above": 1, "below": 6, "add": 1}, {"above": 5, "add": 2}], "overlap from 5 to 6"),
+    ],
+)
+def test_bands_that_make_no_sense_are_refused(bands: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        step.Options.model_validate({"metric": "cpu", "bands": bands})
+
+
+def test_options_survive_their_own_json() -> None:
+    options = step.Options.model_validate(OPTIONS)
+    assert step.Options.model_validate(options.model_dump(mode="json", by_alias=True, exclude_none=True)) == options
