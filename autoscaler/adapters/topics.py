@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoscaler.ports.stream import INPUTS, Topic
+from autoscaler.errors import StreamError
+from autoscaler.ports.stream import INPUTS, Headers, Topic
 
 OBSERVER_SUFFIX = ".observe"
 
@@ -40,12 +41,23 @@ MESSAGE_BYTES_MAX: Mapping[Topic, int] = MappingProxyType(
 )
 """The largest message of a topic. Inputs: Kafka's default. A dead letter holds the largest input and headers."""
 
+RECORD_BYTES = 128
+HEADER_BYTES = 10
+"""What Kafka's record format adds to a message and to each header, at most."""
+
 
 def topic_name(prefix: str, topic: Topic) -> str:
     """The name of a topic on the stream, ``autoscaler.metrics``; an observer's inputs are those of the live prefix."""
     if topic in INPUTS:
         prefix = prefix.removesuffix(OBSERVER_SUFFIX)
     return f"{prefix}.{topic.value}"
+
+
+def refuse_oversize(topic: Topic, key: bytes | None, value: bytes | None, headers: Headers, doing: str) -> None:
+    """Raise `StreamError` where a message is larger than its topic takes, before anything is written."""
+    size = len(key or b"") + len(value or b"") + sum(len(name) + len(held) + HEADER_BYTES for name, held in headers)
+    if size + RECORD_BYTES > MESSAGE_BYTES_MAX[topic]:
+        raise StreamError(f"{doing}: a message of {size} bytes is more than {topic} takes ({MESSAGE_BYTES_MAX[topic]})")
 
 
 def compacted(topic: Topic) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from autoscaler.adapters.embedded import log
 from autoscaler.adapters.embedded.bell import Bell, ring_all
 from autoscaler.adapters.embedded.database import Database, database_path, transaction
-from autoscaler.adapters.topics import topic_name
+from autoscaler.adapters.topics import refuse_oversize, topic_name
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import StreamError
 from autoscaler.ports.stream import Headers, Message, Place, Topic, partition_of
@@ -62,8 +62,8 @@ class EmbeddedClient:
         """Append one event to its key's partition; durable on return."""
         self._opened(self._writer)
         partition = partition_of(key, self._partitions)
+        refuse_oversize(topic, key, value, headers, f"publish to {self._names[topic]}")
         entry = log.Entry(topic, partition, key, value, tuple(headers))
-        log.refuse_oversize([entry], f"publish to {self._names[topic]}")
         written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, written))
         if self._flushing is None or self._flushing.done():

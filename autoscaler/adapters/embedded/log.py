@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autoscaler.adapters.embedded.database import transaction
-from autoscaler.adapters.topics import MESSAGE_BYTES_MAX, RETENTION_S, compacted
-from autoscaler.errors import ConfigurationError, Fenced, Problem, StreamError
+from autoscaler.adapters.topics import RETENTION_S, compacted
+from autoscaler.errors import ConfigurationError, Fenced, Problem
 from autoscaler.ports.stream import Headers, StoredMessage, Topic
 
 OFFSETS = 1 << 40
@@ -131,16 +131,6 @@ def put(connection: sqlite3.Connection, streams: Streams, entries: Sequence[Entr
         "UPDATE streams SET next = ?, at = ? WHERE id = ?", [(head, at, stream) for stream, (head, at) in heads.items()]
     )
     return offsets
-
-
-def refuse_oversize(entries: Iterable[Entry], doing: str) -> None:
-    """Raises `StreamError` where a message is larger than its topic takes, as a broker would."""
-    for entry in entries:
-        size = len(entry.key or b"") + len(entry.value or b"") + sum(len(k) + len(v) for k, v in entry.headers)
-        if size > MESSAGE_BYTES_MAX[entry.topic]:
-            raise StreamError(
-                f"{doing}: {size} bytes are more than the {MESSAGE_BYTES_MAX[entry.topic]} that a message may have"
-            )
 
 
 def commit_positions(connection: sqlite3.Connection, reader: str, positions: Mapping[int, int]) -> None:

@@ -16,7 +16,7 @@ from autoscaler.adapters.embedded import log
 from autoscaler.adapters.embedded.bell import Bell, ring_all
 from autoscaler.adapters.embedded.database import Database, database_path, transaction
 from autoscaler.adapters.embedded.owner import OwnerLock
-from autoscaler.adapters.topics import topic_name
+from autoscaler.adapters.topics import refuse_oversize, topic_name
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import StreamError
 from autoscaler.ports.stream import INPUTS, Append, Batch, Listener, Message, Restored, StoredMessage, Topic
@@ -146,11 +146,12 @@ class EmbeddedMember:
         writer = self._opened(self._writer)
         path = database_path(self._settings)
         doing = f"append to partition {append.partition}"
+        for record in append.records:
+            refuse_oversize(record.topic, record.key, record.value, record.headers, doing)
         entries = [
             log.Entry(record.topic, append.partition, record.key, record.value, record.headers)
             for record in append.records
         ]
-        log.refuse_oversize(entries, doing)
         positions = {self._streams[topic, append.partition]: offset for topic, offset in append.positions.items()}
 
         def write(connection: sqlite3.Connection) -> None:

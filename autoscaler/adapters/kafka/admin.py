@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from autoscaler.ports.stream import Topic
 REQUEST_S = 10.0
 CREATE_S = 30.0
 REPLICATION_MAX = 3
+SEEN_MIN = 2
 
 
 class KafkaAdmin:
@@ -107,6 +109,19 @@ class KafkaAdmin:
             # Somebody else may create them at the same moment; the caller compares when it opens them.
             if code not in (0, TopicAlreadyExistsError.errno):
                 raise StreamError(f"create topic {name}: {message or for_code(code).__name__}")
+        await self._await_leaders(admin, {self._names[topic] for topic in missing})
+
+    async def _await_leaders(self, admin: Any, names: set[str]) -> None:
+        """Brokers answer a creation before they all know of it; twice in a row, as each asks one at random."""
+        loop = asyncio.get_running_loop()
+        give_up_at, seen = loop.time() + CREATE_S, 0
+        while seen < SEEN_MIN:
+            listed = await within(CONNECT_S, admin.describe_topics(), "list the topics")
+            led = {topic["topic"] for topic in listed if all(part["leader"] >= 0 for part in topic["partitions"])}
+            seen = seen + 1 if names <= led else 0
+            if loop.time() > give_up_at:
+                raise StreamError(f"create the topics: {', '.join(sorted(names - led))} without leader. Try again")
+            await asyncio.sleep(0.05)
 
     def _line(self, topic: Topic, done: str, settings: Mapping[str, str]) -> str:
         kept = "compacted" if compacted(topic) else f"kept {_span(RETENTION_S[topic])}"

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from autoscaler.adapters.kafka.connection import CONNECT_S, connection_options, let_go, translated, within
 from autoscaler.adapters.kafka.topology import agreed_partitions, partitions_by_topic
-from autoscaler.adapters.topics import topic_name
+from autoscaler.adapters.topics import refuse_oversize, topic_name
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import StreamError
 from autoscaler.ports.stream import Headers, Message, Place, Topic, partition_of
@@ -21,6 +21,7 @@ PUBLISH_S = 10.0
 STALL_S = 10.0
 PAGE = 2_000
 FOLLOW_MS = 500
+FLUSH_S = 5.0
 REQUEST_BYTES_MAX = 8 * 1024 * 1024
 FETCH_BYTES = 4 * 1024 * 1024
 
@@ -38,6 +39,7 @@ class KafkaClient:
         self._producer: Any = None
         self._starting = asyncio.Lock()
         self._readers: set[Any] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Connect and look for the topics."""
@@ -58,12 +60,17 @@ class KafkaClient:
 
         Raises `StreamError`: *unknown* once it was handed to the client library, *unavailable* before.
         """
-        producer = await self._publisher()
         doing = f"publish to {self._names[topic]}"
+        refuse_oversize(topic, key, value, headers, doing)
+        producer = await self._publisher()
         sending = producer.send_and_wait(
             self._names[topic], value, key, partition_of(key, self._partitions), headers=list(headers)
         )
-        written = await within(PUBLISH_S, sending, doing, "unknown")
+        try:
+            written = await within(PUBLISH_S, sending, doing, "unknown")
+        except StreamError:
+            self._retire(producer)
+            raise
         return Place(topic, int(written.partition), int(written.offset))
 
     async def ends(self, topic: Topic) -> Mapping[int, int]:
@@ -106,6 +113,10 @@ class KafkaClient:
         clients = [client for client in (self._asker, self._producer, *self._readers) if client is not None]
         self._asker = self._producer = None
         self._readers.clear()
+        if self._retiring:
+            await asyncio.wait(self._retiring, timeout=2.0)
+            for task in self._retiring:
+                task.cancel()
         if clients:
             await asyncio.gather(*(let_go(client, 2.0) for client in clients))
 
@@ -125,6 +136,14 @@ class KafkaClient:
                 self._producer = producer
             return self._producer
 
+    def _retire(self, producer: Any) -> None:
+        """Use another one from now on: a refused record leaves a gap in its numbers, past which all are refused."""
+        if self._producer is producer:
+            self._producer = None
+            task = asyncio.create_task(_flushed(producer))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
     async def _started_consumer(self, places: list[Any]) -> Any:
         consumer = AIOKafkaConsumer(
             enable_auto_commit=False,
@@ -142,6 +161,12 @@ class KafkaClient:
             await let_go(consumer, 1.0)
             raise
         return consumer
+
+
+async def _flushed(producer: Any) -> None:
+    # What others have in flight may still succeed.
+    await asyncio.wait({asyncio.ensure_future(producer.flush())}, timeout=FLUSH_S)
+    await let_go(producer, 2.0)
 
 
 async def _pages(

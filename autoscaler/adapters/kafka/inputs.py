@@ -172,11 +172,21 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """New messages, deployments and control first. Raises `StreamError` while the brokers are away."""
         if self._broken:
             await self._renew()
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + timeout_s
+        while True:
+            left_s = max(0.0, give_up_at - loop.time())
+            if self._fetch is None:
+                self._fetch = asyncio.create_task(self._fetch_some(min(left_s, POLL_S_MAX)))
+            done, _ = await asyncio.wait({self._fetch}, timeout=left_s)
+            batches = self._taken() if done else []
+            self._watch(heard=bool(batches))
+            if batches or loop.time() >= give_up_at:
+                return batches
+
+    def _taken(self) -> list[Batch]:
+        """The finished fetch's messages."""
         if self._fetch is None:
-            self._fetch = asyncio.create_task(self._fetch_some(min(timeout_s, POLL_S_MAX)))
-        done, _ = await asyncio.wait({self._fetch}, timeout=timeout_s)
-        if not done:
-            self._watch()
             return []
         fetch, self._fetch = self._fetch, None
         outdated, self._outdated = self._outdated, set()
@@ -185,7 +195,6 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         except (KafkaError, IllegalStateError, AssertionError) as error:
             self._failed(error)
             return []
-        self._watch(heard=bool(found))
         return self._batches(found, outdated)
 
     async def close(self) -> None:

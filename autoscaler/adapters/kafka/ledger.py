@@ -125,6 +125,9 @@ class PartitionLedger:
             else:
                 ending.cancel()
         await let_go(self._producer, STOP_S)
+        waiter = self._producer._txn_manager._transaction_waiter  # noqa: SLF001 - nobody else can retrieve its error
+        if waiter is not None and waiter.done():
+            _retrieved(waiter)
 
     async def close(self, seconds: float) -> None:
         """Stop the producer within about so many seconds, whatever the broker's condition."""

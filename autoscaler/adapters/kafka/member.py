@@ -19,7 +19,7 @@ from autoscaler.adapters.kafka.inputs import InputReader
 from autoscaler.adapters.kafka.ledger import PartitionLedger
 from autoscaler.adapters.kafka.restore import read_state
 from autoscaler.adapters.kafka.topology import agreed_partitions, partitions_by_topic
-from autoscaler.adapters.topics import topic_name
+from autoscaler.adapters.topics import refuse_oversize, topic_name
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import Fenced, StreamError
 from autoscaler.ports.stream import INPUTS, Append, Batch, Listener, Restored, Topic
@@ -123,14 +123,19 @@ class KafkaMember:
         self._opened().resume(partition, topics)
 
     async def append(self, append: Append) -> None:
-        """Write in one transaction; after any `StreamError` the partition has to be taken over again."""
+        """Write in one transaction.
+
+        After *unknown* the partition has to be taken over again; *unavailable* means that it was not tried at all.
+        """
         reader = self._opened()
         ledger = self._ledgers.get(append.partition)
+        doing = f"append to partition {append.partition}"
         if ledger is None:
-            doing = f"append to partition {append.partition}"
             if append.partition not in reader.owned:
                 raise Fenced(f"{doing}: the group has given it to another member")
             raise StreamError(f"{doing}: take the partition over first", "unknown")
+        for record in append.records:
+            refuse_oversize(record.topic, record.key, record.value, record.headers, doing)
         try:
             await ledger.write(append.records)
         except BaseException:
