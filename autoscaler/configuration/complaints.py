@@ -18,8 +18,8 @@ Severity = Literal["error", "warning"]
 
 _WORDS: dict[str, tuple[str, str]] = {
     "bool_type": ("must be true or false", "Write it without quotes."),
-    "int_type": ("must be a whole number", "Write it without quotes and without leading zeros."),
-    "int_from_float": ("must be a whole number", "Write it without a decimal point."),
+    "int_type": ("must be a whole number", "Write it as 3: no quotes, no point, no zero in front."),
+    "int_from_float": ("must be a whole number", "Write it as 3: no quotes, no point, no zero in front."),
     "float_type": ("must be a number", "Write it without quotes."),
     "finite_number": ("must be a finite number", "Write a plain number."),
     "list_type": ("must be a list", "Write [a, b], or one item a line after a dash."),

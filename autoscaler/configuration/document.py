@@ -76,8 +76,8 @@ def read_document(text: str, file: str) -> tuple[Block, list[Problem]]:
 
 
 def _syntax(problem: str) -> str:
-    """The parser's words where they are fixed words; those that quote the text are replaced."""
-    if re.fullmatch(r"[a-z ,<>:\-()]{3,120}", problem) and "tag" not in problem:
+    """The parser's words, which are fixed, single characters of the text aside; those about tags may quote one."""
+    if re.fullmatch(r"[A-Za-z ,<>:()'&*?|{}\[\]-]{3,120}", problem) and "tag" not in problem:
         return f"not valid YAML: {problem}"
     return "not valid YAML"
 

@@ -29,7 +29,7 @@ from autoscaler.configuration.salvage import news, salvage
 from autoscaler.configuration.service_build import ServiceBuilder
 from autoscaler.configuration.services import build_services
 from autoscaler.configuration.settings import Configuration
-from autoscaler.configuration.sources import MAIN_BYTES_MAX, Gathered, fingerprint, gather, read_source
+from autoscaler.configuration.sources import MAIN_BYTES_MAX, UNREAD, Gathered, fingerprint, gather, read_source
 from autoscaler.errors import ConfigurationError, Problem
 
 _SHARED = ("defaults", "templates", "services")
@@ -82,6 +82,9 @@ def load(
 def _from_tree(gathered: Gathered, path: Path) -> Loaded:
     root = gathered.root
     found = list(gathered.problems)
+    if any(problem.path in UNREAD for problem in found):
+        # What the unread part would have said is not known: further problems would be guesses.
+        raise ConfigurationError([problem for problem in found if problem.severity == "error"])
     directory = path.parent.absolute()
     files = FileCheck(directory)
     model = _cluster_model(root, found)

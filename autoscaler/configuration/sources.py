@@ -23,6 +23,8 @@ MAIN_BYTES_MAX = 1 << 20
 INCLUDED_BYTES_MAX = 64 << 20
 INCLUDED_FILES_MAX = 20_000
 PATTERNS_MAX = 1000
+UNREAD = frozenset({"file", "yaml"})
+"""The paths of problems after which a file is not known as a whole."""
 _SHARED = ("templates", "services")
 
 
