@@ -1,7 +1,7 @@
 """The contract for other languages, generated: JSON Schemas, example events and the AsyncAPI document of ``events/``.
 
-``python -m autoscaler.events.contract [DIR]`` and ``autoscaler schema`` write it; tests/events/test_contract.py compares
-what is there. Schemas are draft 2020-12, made of the very models that read the events.
+``python -m autoscaler.events.contract [DIR]`` and ``autoscaler schema`` write it; tests/events/test_contract.py
+compares what is there. Schemas are draft 2020-12, made of the very models that read the events.
 """
 
 from __future__ import annotations

@@ -21,7 +21,9 @@ SAMPLES_MAX = 512
 REPLICAS_MAX = 100_000
 REVISION_NUMBER_MAX = 2**31 - 1
 
-MetricName = Annotated[str, StringConstraints(pattern=METRIC_NAME)]
+MetricName = Annotated[str, StringConstraints(pattern=METRIC_NAME, strict=True)]
+# A dict outside a model has no configuration, so its values say for themselves that true and "0.7" are no numbers.
+_Value = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _RevisionNumber = Annotated[int, Field(ge=1, le=REVISION_NUMBER_MAX)]
 _Reason = Annotated[str, StringConstraints(pattern=NO_CONTROL, max_length=512)]
 
@@ -68,7 +70,7 @@ class SampleModel(BaseModel):
 
     model_config = STRICT
     name: MetricName
-    value: float
+    value: _Value
     time: Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})] | None = None
     revision: _RevisionNumber | None = None
 
@@ -80,7 +82,7 @@ class SamplesModel(BaseModel):
     samples: Annotated[list[SampleModel], Field(min_length=1, max_length=SAMPLES_MAX)]
 
 
-FlatMetrics = Annotated[dict[MetricName, float], Field(min_length=1, max_length=SAMPLES_MAX)]
+FlatMetrics = Annotated[dict[MetricName, _Value], Field(min_length=1, max_length=SAMPLES_MAX)]
 
 
 def _metric_branch(data: object) -> str:
