@@ -1,5 +1,7 @@
 """What a user reads: exact texts of problems, each with its place and its remedy."""
 
+# ruff: noqa: S608 - the word "update" and a formatted text are no SQL
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -71,10 +73,12 @@ SERVICE_CASES = {
         "update: {strategy: blue_green}",
         f"{AT}.update.strategy: blue_green comes in a later version. Use rolling.",
     ),
-    "both zero": (  # noqa: S608
+    "both zero": (
         "update: {max_surge: 0, max_unavailable: 0%}",
-        (f"{AT}.update.max_surge: is 0 while max_unavailable is 0 too, so no update could begin."
-        " Set one of them, for example max_unavailable: 1."),
+        (
+            f"{AT}.update.max_surge: is 0 while max_unavailable is 0 too, so no update could begin."
+            " Set one of them, for example max_unavailable: 1."
+        ),
     ),
     "deadlines out of order": (
         "update: {startup_deadline: 5m, deadline: 2m}",
@@ -131,8 +135,10 @@ FILE_CASES = {
     ),
     "a service's name": (
         SMALL.replace("web:", "Web:"),
-        ("autoscaler.yaml:5 services.Web: not a usable name for a service."
-        " Use at most 63 of a-z, 0-9 and -, not at the start or end."),
+        (
+            "autoscaler.yaml:5 services.Web: not a usable name for a service."
+            " Use at most 63 of a-z, 0-9 and -, not at the start or end."
+        ),
     ),
     "an unknown target": (
         SMALL.replace("target: local", "target: lokal"),
@@ -152,8 +158,10 @@ FILE_CASES = {
     ),
     "not YAML": (
         "cluster: [shop\n",
-        ("autoscaler.yaml:2 yaml: not valid YAML: did not find expected ',' or ']'."
-        " Check the indentation, quotes and brackets there."),
+        (
+            "autoscaler.yaml:2 yaml: not valid YAML: did not find expected ',' or ']'."
+            " Check the indentation, quotes and brackets there."
+        ),
     ),
     "empty": ("", "autoscaler.yaml:1 yaml: the file is empty. `autoscaler init` writes one to start from."),
     "a list": ("- a\n", "autoscaler.yaml:1 yaml: the file is not a mapping. Write `key: value` lines."),
@@ -167,17 +175,23 @@ FILE_CASES = {
     ),
     "a missing password file": (
         SMALL + "registries: [{host: r.example, username: ci, password_file: nowhere}]\n",
-        ("autoscaler.yaml:8 registries[0].password_file: the file does not exist."
-        " Correct the path or the file's permissions."),
+        (
+            "autoscaler.yaml:8 registries[0].password_file: the file does not exist."
+            " Correct the path or the file's permissions."
+        ),
     ),
     "queries of an unknown service": (
         SMALL + "metrics: {prometheus: [{url: 'http://p:9090', every: 5s, queries: {wob: {a: up}}}]}\n",
-        ("autoscaler.yaml:8 metrics.prometheus[0].queries.wob: names no service of this configuration."
-        ' Did you mean "web"?'),
+        (
+            "autoscaler.yaml:8 metrics.prometheus[0].queries.wob: names no service of this configuration."
+            ' Did you mean "web"?'
+        ),
     ),
     "an image that is not allowed": (
-        ("cluster: a\ntargets: {e: {kind: docker, hosts: [{name: h, url: 'unix:///s'}]}}\n"
-        "services:\n  w: {target: e, images: ['shop/*'], revision: {image: 'evil/web:1'}}\n"),
+        (
+            "cluster: a\ntargets: {e: {kind: docker, hosts: [{name: h, url: 'unix:///s'}]}}\n"
+            "services:\n  w: {target: e, images: ['shop/*'], revision: {image: 'evil/web:1'}}\n"
+        ),
         'autoscaler.yaml:4 services.w.revision.image: evil/web matches no pattern of images. Add "evil/web" to images.',
     ),
     "an included file that is not there": (

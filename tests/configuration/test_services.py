@@ -1,5 +1,7 @@
 """Defaults, templates, includes, and ten thousand services that cost what one costs."""
 
+# ruff: noqa: E501 - a message is one line, as its reader sees it
+
 from __future__ import annotations
 
 import time
@@ -78,11 +80,15 @@ def test_problems_of_included_files_name_that_file(tmp_path: Path) -> None:
     written(tmp_path, "services:\n  a: {target: l}\n  b: {target: l, max: 3}\ncluster: b\n", "more/b.yaml")
     text = "cluster: a\ninclude: ['more/*.yaml']\ntargets: {l: {kind: process}}\nservices: {a: {target: l}}\n"
     assert problems(tmp_path, text) == [
-        ("more/b.yaml:4 cluster: an included file holds `services` and `templates` only."
-        " Known here: templates, services."),
+        (
+            "more/b.yaml:4 cluster: an included file holds `services` and `templates` only."
+            " Known here: templates, services."
+        ),
         "more/b.yaml:2 services.a: written twice, first at autoscaler.yaml:4. Keep one of them.",
-        ("more/b.yaml:3 services.b.max: there is no such key. Known here: target, replicas, policies, scaling, guards,"
-        " update, placement, images, commands, event_env, revision, route."),
+        (
+            "more/b.yaml:3 services.b.max: there is no such key. Known here: target, replicas, policies, scaling, guards,"
+            " update, placement, images, commands, event_env, revision, route."
+        ),
     ]
 
 
