@@ -67,6 +67,7 @@ class Member:
         self.traffic = Traffic(parts.router, parts.configuration.services, self.observer)
         self.connected = False
         self.polled_at = 0.0
+        self.failed = False
         self._actuator = Actuator(parts.targets, self.observer, parts.router)
         self._setup: ShardSetup | None = None
         self._runner_parts: RunnerParts | None = None

@@ -1,0 +1,91 @@
+"""`autoscaler run`: the service itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from autoscaler.adapters.http.server import HttpServer
+from autoscaler.cli.context import EXIT_FAILED, Opened, fail, open_configuration
+from autoscaler.cli.feeds import Feeds
+from autoscaler.cli.logs_setup import set_up_logging
+from autoscaler.cli.wiring import member_parts
+from autoscaler.configuration.member import hold_member, lock_directory
+from autoscaler.configuration.settings import HttpSettings
+from autoscaler.engine import failpoints
+from autoscaler.engine.face import MemberFace
+from autoscaler.engine.member import Member
+from autoscaler.engine.watchdog import Watchdog
+from autoscaler.errors import AutoscalerError, TargetError
+
+log = structlog.get_logger(__name__)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def run(
+        context: typer.Context,
+        config: Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.")] = None,
+        observe: Annotated[
+            bool, typer.Option("--observe", help="Decide and record beside the live members; act on nothing.")
+        ] = False,
+        log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    ) -> None:
+        """Run the service until SIGTERM or Ctrl-C; the replicas go on."""
+        set_up_logging(log_level)
+        try:
+            failpoints.arm(os.environ.get("AUTOSCALER_FAILPOINT", ""))
+            opened = open_configuration(config or context.obj)
+            asyncio.run(_serve(opened, observe=observe))
+        except AutoscalerError as error:
+            fail(error, as_json=False)
+
+
+async def _listen(server: HttpServer, *, required: bool) -> None:
+    """Listen where configured; a second member on one machine goes without the default port rather than not at all."""
+    try:
+        await server.start()
+    except TargetError as error:
+        if required:
+            raise
+        log.warning("no HTTP port", why=str(error))
+
+
+async def _serve(opened: Opened, *, observe: bool) -> None:
+    configuration = opened.configuration
+    held = hold_member(configuration, lock_directory(configuration, os.environ))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    member_id = f"{held.id}-observe" if observe else held.id
+    member = Member(member_parts(opened, member_id, observe=observe))
+    for warning in opened.loaded.warnings:
+        log.warning(warning.what, path=warning.path, remedy=warning.remedy)
+    server = (
+        HttpServer(configuration.http, MemberFace(member)) if configuration.http is not None and not observe else None
+    )
+    watchdog = Watchdog(loop)
+    feeds = Feeds(configuration, member)
+    try:
+        watchdog.start()
+        await _listen(server, required=configuration.http is not None and not observe)
+        feeds.start()
+        log.info("running", cluster=configuration.cluster, member=member_id, services=len(configuration.services))
+        await member.run(stop)
+    finally:
+        await feeds.stop()
+        await server.stop()
+        watchdog.stop()
+        held.release()
+    log.info("ended; the replicas go on")
+    if member.failed:
+        raise SystemExit(EXIT_FAILED)

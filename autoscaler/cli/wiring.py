@@ -1,0 +1,72 @@
+"""Puts the parts together: the only place that knows concrete adapters by name. Called by `run` and by the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from autoscaler.adapters.streams import client_for, member_for
+from autoscaler.cli.context import Opened
+from autoscaler.configuration.settings import Configuration
+from autoscaler.engine.member import MemberParts
+from autoscaler.ports.router import Router
+from autoscaler.ports.stream import StreamClient
+from autoscaler.ports.target import Target
+
+
+def targets_of(configuration: Configuration) -> dict[str, Target]:
+    """An unopened adapter for each configured target; clients are imported only where they are used."""
+    targets: dict[str, Target] = {}
+    for name, settings in configuration.targets.items():
+        if settings.kind == "docker":
+            from autoscaler.adapters.docker.target import DockerTarget
+
+            targets[name] = DockerTarget(settings, configuration.cluster, configuration.registries)
+        else:
+            from autoscaler.adapters.process.target import ProcessTarget
+
+            targets[name] = ProcessTarget(settings, configuration.cluster)
+    return targets
+
+
+def router_of(configuration: Configuration, on_demand: Callable[[str], None] | None = None) -> Router | None:
+    """The embedded router, where any service is routed."""
+    routes = {name: s.route for name, s in configuration.services.items() if s.route is not None}
+    if not routes:
+        return None
+    from autoscaler.adapters.router.embedded import EmbeddedRouter
+
+    return EmbeddedRouter(routes, on_demand=on_demand)
+
+
+def observing(configuration: Configuration) -> Configuration:
+    """The configuration of an instance that decides and acts on nothing, in a group and topics of its own."""
+    stream = replace(configuration.stream, prefix=f"{configuration.stream.prefix}.observe")
+    return replace(configuration, stream=stream)
+
+
+def group_of(configuration: Configuration, *, observe: bool) -> str:
+    """The consumer group and transactional-id stem of the members."""
+    return f"{configuration.cluster}-observe" if observe else configuration.cluster
+
+
+def member_parts(opened: Opened, member_id: str, *, observe: bool = False) -> MemberParts:
+    """Everything a member is made of, unopened."""
+    configuration = observing(opened.configuration) if observe else opened.configuration
+    group = group_of(configuration, observe=observe)
+    stream = replace(configuration.stream, member=member_id)
+    return MemberParts(
+        configuration=configuration,
+        member_id=member_id,
+        stream=member_for(stream, group),
+        client=client_for(stream, group),
+        targets=targets_of(configuration),
+        plugins=opened.plugins,
+        router=None if observe else router_of(configuration),
+        acts=not observe,
+    )
+
+
+def client_of(configuration: Configuration) -> StreamClient:
+    """A client for commands that look or publish."""
+    return client_for(configuration.stream, configuration.cluster)

@@ -1,0 +1,146 @@
+"""The member's counts as Prometheus metric families; read at scrape time, nothing is kept twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from autoscaler.core.tasks import TASKS
+from autoscaler.engine.counters import Histogram
+
+if TYPE_CHECKING:
+    from autoscaler.engine.member import Member
+
+
+class MemberCollector:
+    """A collector for prometheus_client's registry."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+
+    def collect(self) -> Iterable[Metric]:
+        """All families, each present from the start."""
+        yield from self._tasks()
+        yield from self._counts()
+        yield from self._latencies()
+        yield from self._plugins()
+        yield from self._hosts()
+
+    def _tasks(self) -> Iterator[Metric]:
+        tasks = GaugeMetricFamily(
+            "autoscaler_active_tasks", "Tasks of each of the six systems active now in this member.", labels=["task"]
+        )
+        active = self._member.active_tasks()
+        for kind in TASKS:
+            tasks.add_metric([kind], active[kind])
+        yield tasks
+        shards = self._member.shards()
+        yield GaugeMetricFamily("autoscaler_partitions", "Partitions owned by this member.", value=len(shards))
+        yield GaugeMetricFamily(
+            "autoscaler_services", "Services with state in this member.", value=sum(len(s.states) for s in shards)
+        )
+        yield GaugeMetricFamily(
+            "autoscaler_connected",
+            "Whether the stream is reachable (1) or away (0).",
+            value=int(self._member.connected),
+        )
+        lag = GaugeMetricFamily("autoscaler_consumer_lag_records", "Unread messages.", labels=["topic"])
+        totals: dict[str, int] = {}
+        for (topic, _), unread in self._member.parts.stream.lag().items():
+            totals[topic.value] = totals.get(topic.value, 0) + unread
+        for topic_name, unread in sorted(totals.items()):
+            lag.add_metric([topic_name], unread)
+        yield lag
+
+    def _counts(self) -> Iterator[Metric]:
+        counters = self._member.counters
+        samples = CounterMetricFamily("autoscaler_samples", "Samples by what became of them.", labels=["fate"])
+        for fate in ("folded", "stale", "duplicate", "rejected", "shed", "unknown_service"):
+            samples.add_metric([fate], counters.samples[fate])
+        yield samples
+        events = CounterMetricFamily("autoscaler_events", "Deployments and commands read.", labels=["topic"])
+        for topic in ("deployments", "control"):
+            events.add_metric([topic], counters.events[topic, "read"])
+        yield events
+        verdicts = CounterMetricFamily("autoscaler_decisions", "Records that carry a verdict.", labels=["verdict"])
+        for verdict, count in sorted(counters.verdicts.items()):
+            verdicts.add_metric([verdict], count)
+        yield verdicts
+        records = CounterMetricFamily("autoscaler_records", "Records by type.", labels=["type"])
+        for kind, count in sorted(counters.records.items()):
+            records.add_metric([kind], count)
+        yield records
+        letters = CounterMetricFamily("autoscaler_dead_letters", "Messages that could not be used.", labels=["reason"])
+        for reason, count in sorted(counters.dead_letters.items()):
+            letters.add_metric([reason], count)
+        yield letters
+        calls = CounterMetricFamily(
+            "autoscaler_target_calls", "Actions on targets by outcome.", labels=["target", "kind", "outcome"]
+        )
+        for (target, kind, outcome), count in sorted(counters.actions.items()):
+            calls.add_metric([target, kind, outcome], count)
+        yield calls
+        yield CounterMetricFamily(
+            "autoscaler_evaluations", "Evaluations of a service's policies.", value=counters.evaluations
+        )
+        yield CounterMetricFamily("autoscaler_appends", "Durable appends to the ledger.", value=counters.appends)
+        yield CounterMetricFamily("autoscaler_append_failures", "Appends that failed.", value=counters.append_failures)
+
+    def _latencies(self) -> Iterator[Metric]:
+        counters = self._member.counters
+        for name, help_text, histogram in (
+            (
+                "autoscaler_event_to_decision_seconds",
+                "From the broker's time of an event to its durable decision.",
+                counters.event_to_decision,
+            ),
+            (
+                "autoscaler_event_to_action_seconds",
+                "From the broker's time of an event to its first action.",
+                counters.event_to_action,
+            ),
+            (
+                "autoscaler_decision_to_effect_seconds",
+                "From a durable decision to the end of its action.",
+                counters.decision_to_effect,
+            ),
+        ):
+            yield _family(name, help_text, histogram)
+
+    def _plugins(self) -> Iterator[Metric]:
+        seconds = CounterMetricFamily("autoscaler_plugin_seconds", "Time spent in plugins.", labels=["plugin"])
+        failures = CounterMetricFamily("autoscaler_plugin_failures", "Calls of plugins that failed.", labels=["plugin"])
+        quarantined = GaugeMetricFamily(
+            "autoscaler_plugin_quarantined", "Whether the plugin is not asked now.", labels=["plugin"]
+        )
+        now = self._member.parts.clock.wall()
+        for name, standing in sorted(self._member.parts.plugins.stats().items()):
+            seconds.add_metric([name], standing.seconds)
+            failures.add_metric([name], standing.failures)
+            quarantined.add_metric([name], int(standing.quarantined_until > now))
+        yield from (seconds, failures, quarantined)
+
+    def _hosts(self) -> Iterator[Metric]:
+        ready = GaugeMetricFamily(
+            "autoscaler_host_ready", "Whether the host answers and takes work.", labels=["target", "host"]
+        )
+        replicas = GaugeMetricFamily(
+            "autoscaler_host_replicas", "Replicas of this cluster on the host.", labels=["target", "host"]
+        )
+        for target, hosts in sorted(self._member.observer.hosts().items()):
+            for host in hosts:
+                ready.add_metric([target, host.name], int(host.condition == "ready" and host.known))
+                replicas.add_metric([target, host.name], host.replicas)
+        yield from (ready, replicas)
+
+
+def _family(name: str, help_text: str, histogram: Histogram) -> HistogramMetricFamily:
+    buckets: list[tuple[str, float]] = []
+    running = 0
+    for bound, count in zip(histogram.bounds, histogram.counts, strict=False):
+        running += count
+        buckets.append((str(bound), running))
+    buckets.append(("+Inf", histogram.number))
+    return HistogramMetricFamily(name, help_text, buckets=buckets, sum_value=histogram.total_s)
