@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+from typing import Any, TypeVar, cast
 
 from autoscaler.configuration.block import Block, locate
 from autoscaler.configuration.complaints import problem_at, sentence
@@ -33,6 +34,8 @@ from autoscaler.core.settings import (
     StepLimit,
 )
 from autoscaler.errors import Problem
+
+T = TypeVar("T")
 
 
 def frozen_options(options: Mapping[str, object]) -> Mapping[str, object]:
@@ -64,30 +67,38 @@ class ServiceBuilder:
     files: FileCheck
     _body: Block = field(init=False)
     _problems: list[Problem] = field(default_factory=list)
+    _parts: dict[str, Any] = field(default_factory=dict)
 
     def build(self, model: ServiceModel, body: Block) -> tuple[ServiceSettings | None, list[Problem]]:
         """The settings, and everything that contradicts; None where no target can be told."""
         self._body, self._problems = body, []
         target = self._target(model)
         revision = self._revision(model, target)
+        placement = PlacementRules(
+            spread=tuple(model.placement.spread),
+            max_per_host=model.placement.max_per_host,
+            host_grace_s=model.placement.host_grace,
+        )
+        health = revision.health if revision else None
         settings = ServiceSettings(
             target=target.name if target else "",
             target_kind=target.kind if target else "docker",
-            bounds=self._bounds(model.replicas),
-            policies=self._uses(model.policies, ("policies",)),
-            scaling=self._scaling(model),
-            guards=self._guards(model.guards),
-            update=build_update(model.update, revision.health if revision else None, self._update_complaint),
-            placement=PlacementRules(
-                spread=tuple(model.placement.spread),
-                max_per_host=model.placement.max_per_host,
-                host_grace_s=model.placement.host_grace,
-            ),
-            events=EventRules(tuple(model.images), tuple(model.commands), tuple(model.event_env)),
-            revision=revision,
+            bounds=self._shared(self._bounds(model.replicas)),
+            policies=self._shared(self._uses(model.policies, ("policies",))),
+            scaling=self._shared(self._scaling(model)),
+            guards=self._shared(self._guards(model.guards)),
+            update=self._shared(build_update(model.update, health, self._update_complaint)),
+            placement=self._shared(placement),
+            events=self._shared(EventRules(tuple(model.images), tuple(model.commands), tuple(model.event_env))),
+            revision=self._shared(revision),
             route=self._route(model, revision),
         )
         return (settings if target else None), self._problems
+
+    def _shared(self, part: T) -> T:
+        """The first part that is equal: thousands of services differ in a number or two, and share the rest."""
+        known = self._parts.setdefault(f"{part!r}", part)
+        return cast(T, known)
 
     def _complain(self, steps: Sequence[Step], what: str, remedy: str) -> None:
         self._problems.append(problem_at(locate(self._body, steps), what, remedy))
