@@ -18,7 +18,7 @@ from autoscaler.ports.target import Target
 from tests.contract.arena import Arena
 from tests.contract.replicas import Asks, Listener, eventually, shows
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.timeout(90)
 
 DEAF_S = 1.0
 """What a shell may take from its start until it ignores TERM."""

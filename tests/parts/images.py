@@ -69,7 +69,7 @@ def import_image(url: str, reference: str, page: str, config: Mapping[str, objec
         if existing:
             return existing
         repository, tag = reference.split(":")
-        answer = _post(client, "images/create", _root(page), fromSrc="-", repo=f"{repository}-root", tag=tag)
+        answer = _post(client, "images/create", root_file_system(page), fromSrc="-", repo=f"{repository}-root", tag=tag)
         root = json.loads(answer.strip().splitlines()[-1])["status"]
         container = client.create_container(root, command=["/bin/true"])["Id"]
         _post(client, "commit", json.dumps(config).encode(), container=container, repo=repository, tag=tag)
@@ -101,7 +101,8 @@ def _id_of(client: Any, reference: str) -> str:
         return ""
 
 
-def _root(page: str) -> bytes:
+def root_file_system(page: str) -> bytes:
+    """A tar of a small root file system whose web page is ``page``."""
     busybox = shutil.which("busybox")
     if busybox is None:
         message = "install Debian's busybox-static"

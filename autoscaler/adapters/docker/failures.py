@@ -50,6 +50,7 @@ _TEXTS: tuple[tuple[tuple[str, ...], Result, Blame], ...] = (
     (("cannot allocate memory",), "refused", "host"),
     (("range of cpus is from", "network .* not found", "could not select device driver"), "refused", "host"),
     (("exec format error", "executable file not found", "exec: ", "no command specified"), "refused", "revision"),
+    (("includes invalid characters", "invalid mount", "invalid volume specification"), "refused", "revision"),
     (("unable to find user", "no matching entries in passwd file"), "refused", "revision"),
     (("containerd.*connection refused", "transport is closing", "shutting down"), "unavailable", "host"),
     (("context deadline exceeded",), "unavailable", "host"),

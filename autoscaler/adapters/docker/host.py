@@ -6,6 +6,7 @@ What is remembered is only a cache (capacity, missing images, commands that were
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -174,10 +175,9 @@ class Host:
 
     async def _rest(self, seconds: float) -> None:
         self._wake.clear()
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     def _probe(self, client: EngineClient) -> None:
         client.containers(limit=1, filters=cluster_filter(self.place.cluster))

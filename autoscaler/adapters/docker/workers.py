@@ -51,10 +51,12 @@ class WorkerPool:
         self._calls.put(call)
         self._start_thread()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(call.future), deadline_s)
+            # Not wait_for: up to Python 3.11 it loses a cancellation that meets the result.
+            async with asyncio.timeout(deadline_s):
+                return await asyncio.wrap_future(call.future)
         except TimeoutError:
-            text = f"no answer in {deadline_s:g} s"
-            if call.future.cancelled():
+            text = f"no answer in {deadline_s or math.inf:g} s"
+            if call.future.cancel():
                 raise CallFailed(Failure("unavailable", f"{text}: earlier calls still hang", "host")) from None
             raise CallFailed(Failure("unknown", text, "host")) from None
 
