@@ -70,9 +70,7 @@ async def _serve(opened: Opened, *, observe: bool) -> None:
     member = Member(member_parts(opened, member_id, observe=observe))
     for warning in opened.loaded.warnings:
         log.warning(warning.what, path=warning.path, remedy=warning.remedy)
-    server = (
-        HttpServer(configuration.http, MemberFace(member)) if configuration.http is not None and not observe else None
-    )
+    server = HttpServer(configuration.http or HttpSettings(), MemberFace(member))
     watchdog = Watchdog(loop)
     feeds = Feeds(configuration, member)
     try:
