@@ -71,8 +71,14 @@ def load(
         loaded = _from_tree(gathered, path)
         if cache:
             cache.keep(key, gathered.patterns, gathered.included, loaded)
-    if validate_options is None:
-        return loaded
+    return loaded if validate_options is None else with_options(loaded, validate_options)
+
+
+def with_options(loaded: Loaded, validate_options: ValidateOptions) -> Loaded:
+    """The same configuration with every ``with:`` as its plugin validated it; reads no file again.
+
+    For a caller that needs the configuration to load the plugins first. Raises ConfigurationError with all refusals.
+    """
     configuration, problems = check_options(loaded.configuration, loaded.bodies, validate_options)
     if problems:
         raise ConfigurationError(problems)

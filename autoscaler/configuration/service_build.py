@@ -6,9 +6,9 @@ Called by `loading` once a distinct body. Paths of problems are those that the u
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
@@ -20,6 +20,7 @@ from autoscaler.configuration.models import GuardsModel, ReplicasModel, ServiceM
 from autoscaler.configuration.settings import TargetSettings
 from autoscaler.configuration.update_build import build_update
 from autoscaler.configuration.vocabulary import Step, suggestion
+from autoscaler.core.allowance import image_allowed, repository_of
 from autoscaler.core.revision import RevisionSpec
 from autoscaler.core.settings import (
     Bounds,
@@ -49,13 +50,6 @@ def _frozen(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
     return value
-
-
-def image_repository(image: str) -> str:
-    """``shop/web`` of ``shop/web:2@sha256:...``; a registry's port stays."""
-    name = image.partition("@")[0]
-    head, slash, last = name.rpartition("/")
-    return head + slash + last.partition(":")[0]
 
 
 @dataclass(slots=True)
@@ -89,7 +83,7 @@ class ServiceBuilder:
             guards=self._shared(self._guards(model.guards)),
             update=self._shared(build_update(model.update, health, self._update_complaint)),
             placement=self._shared(placement),
-            events=self._shared(EventRules(tuple(model.images), tuple(model.commands), tuple(model.event_env))),
+            events=self._shared(self._events(model)),
             revision=self._shared(revision),
             route=self._route(model, revision),
         )
@@ -182,6 +176,20 @@ class ServiceBuilder:
             )
         return StepLimit(by=model.by, per_s=model.per)
 
+    def _events(self, model: ServiceModel) -> EventRules:
+        for index, pattern in enumerate(model.commands):
+            try:
+                words = shlex.split(pattern)
+            except ValueError:
+                words = []
+            if not words:
+                self._complain(("commands", index), "not a command line", "Write it as a shell would, such as serve *.")
+        for key, given in (("images", model.images), ("event_env", model.event_env)):
+            for index, text in enumerate(given):
+                if not text.strip():
+                    self._complain((key, index), "is empty", "Give it a value or remove it.")
+        return EventRules(tuple(model.images), tuple(model.commands), tuple(model.event_env))
+
     def _revision(self, model: ServiceModel, target: TargetSettings | None) -> RevisionSpec | None:
         if model.revision is None:
             return None
@@ -207,8 +215,8 @@ class ServiceBuilder:
         if not spec.image:
             self._complain(("revision", "image"), "is missing", "The docker target runs an image.")
             return
-        repository = image_repository(spec.image)
-        if not any(fnmatchcase(repository, pattern) for pattern in images):
+        if not image_allowed(spec.image, tuple(images)):
+            repository = repository_of(spec.image)
             remedy = f'Add "{repository}" to images.'
             self._complain(("revision", "image"), f"{repository} matches no pattern of images", remedy)
 

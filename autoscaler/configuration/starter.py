@@ -34,6 +34,7 @@ services:
       - {use: my_policy}          # several policies: the largest wish wins
     scaling: {down_window: 1m}    # scale down only on what was true for a whole minute
     update: {min_healthy: 2s, deadline: 1m, soak: 30s}
+    # commands: ["serve **"]      # other commands that deployment events may set; ** is any further words
     revision:                     # the first one; afterwards deployment events bring them
       # $PORT is the port that each replica gets.
       command: ["sh", "-c", "exec python3 -m http.server --bind 127.0.0.1 $PORT"]

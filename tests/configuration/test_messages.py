@@ -117,6 +117,10 @@ SERVICE_CASES = {
         "revision: {image: 'shop/web:1', command: [x]}",
         f"{AT}.revision.image: has no meaning on the process target. Remove it.",
     ),
+    "a command pattern of half a quote": (
+        'commands: ["serve \'x"]',
+        f"{AT}.commands[0]: not a command line. Write it as a shell would, such as serve *.",
+    ),
     "an unknown template": ("template: wob", f"{AT}.template: names no template. Remove it."),
 }
 
