@@ -74,7 +74,7 @@ def refusal_of(spec: RevisionSpec, fields: frozenset[str], settings: ServiceSett
     return (
         _image_refusal(spec, settings)
         or _command_refusal(spec, fields, settings)
-        or _environment_refusal(spec, settings)
+        or _environment_refusal(spec, fields, settings)
         or _resources_refusal(spec, fields, settings)
     )
 
@@ -98,7 +98,9 @@ def _command_refusal(spec: RevisionSpec, fields: frozenset[str], settings: Servi
     return None
 
 
-def _environment_refusal(spec: RevisionSpec, settings: ServiceSettings) -> Reason | None:
+def _environment_refusal(spec: RevisionSpec, fields: frozenset[str], settings: ServiceSettings) -> Reason | None:
+    if "env" not in fields:
+        return None
     configured = {name for name, _ in settings.revision.env} if settings.revision else set()
     foreign = sorted({name for name, _ in spec.env} - configured - set(settings.events.event_env))
     if foreign:

@@ -14,11 +14,11 @@ from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import Reason
 from autoscaler.core.freezing import scaling_frozen, updates_frozen
 from autoscaler.core.going_back import rollback_target, start_rollback
-from autoscaler.core.phases import all_available, resume
+from autoscaler.core.holding import held, resume
+from autoscaler.core.phases import all_available, available_count
 from autoscaler.core.revision import Revision
 from autoscaler.core.rollout import Advancing, Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import is_available, observed_by_identity
 from autoscaler.core.state import Freeze, Override
 from autoscaler.core.stimuli import ControlArrived
 from autoscaler.core.world import World
@@ -108,6 +108,10 @@ def _go_back(draft: Draft, settings: ServiceSettings, command: ControlArrived, t
     rollout = draft.state.rollout
     running = rollout.resumed if isinstance(rollout, Held) else rollout
     text = f"asked by {command.event.source}{': ' + command.reason if command.reason else ''}"
+    if target.standing == "rejected":
+        draft.add("decided", "control", Reason("approved", f"revision {target.number} is wanted again: {text}"),
+            revisions=tuple(_forgiven(r) if r.number == target.number else r for r in draft.state.revisions),
+        )  # fmt: skip
     event = running.event if isinstance(running, Advancing | Soaking) else None
     if isinstance(running, Preflight):
         stopped = Reason(code, f"{text}; nothing had been touched")
@@ -155,10 +159,11 @@ def _pause(draft: Draft, settings: ServiceSettings, command: ControlArrived, wor
         _unchanged(draft, command, "the rollout is paused already")
     elif isinstance(rollout, Advancing | Soaking | Held):
         until = draft.at + command.for_s if command.for_s is not None else None
-        running = rollout.resumed if isinstance(rollout, Held) else rollout
-        _applied(
-            draft, command, "paused", "the rollout stands still", rollout=Held("operator", running, draft.at, until)
-        )
+        if isinstance(rollout, Held):
+            paused = replace(rollout, why="operator", until=until)
+        else:
+            paused = held(draft.state, "operator", rollout, draft.at, until)
+        _applied(draft, command, "paused", "the rollout stands still", rollout=paused)
     else:
         _refuse(draft, command, "no_rollout", "no rollout is under way that could be paused")
 
@@ -184,12 +189,7 @@ def _promote(draft: Draft, settings: ServiceSettings, command: ControlArrived, w
     elif not isinstance(running, Advancing | Soaking):
         _refuse(draft, command, "no_rollout", "no rollout is in flight")
     elif not all_available(state, world, running.target):
-        seen = observed_by_identity(world)
-        ready = sum(
-            1
-            for r in state.replicas
-            if r.revision == running.target and is_available(r, seen.get((r.slot, r.revision, r.attempt)))
-        )
+        ready = available_count(state, world, running.target)
         _refuse(draft, command, "not_available", f"{ready} of {state.demand} available")
     else:
         done = because("promoted", f"promoted by {command.event.source} before its soak ended")

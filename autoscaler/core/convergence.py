@@ -7,116 +7,48 @@ fewer than D - U available by our own doing; starts first, then stops with the s
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from autoscaler.core.draft import Draft, because
+from autoscaler.core.edit import Edit, edit_of, victims
 from autoscaler.core.facts import Reason
-from autoscaler.core.placement import Room, choose_host, room_of
-from autoscaler.core.rollout import Advancing, Halted, Held, Preflight, Retired, Retiring, RollingBack
+from autoscaler.core.holding import composition
+from autoscaler.core.rollout import Advancing, Halted, Held, Preflight, Retired, Retiring, RollingBack, Rollout
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import Failure, is_available, is_dispensable, is_serving, observed_by_identity
-from autoscaler.core.state import Replica, ServiceState
-from autoscaler.core.world import ObservedReplica, World
+from autoscaler.core.sightings import Failure, is_dispensable
+from autoscaler.core.split import split_demand, stops_first, surge_and_unavailable
+from autoscaler.core.state import Replica
+from autoscaler.core.world import World
 
 ROUNDS_MAX = 4
 
 
-@dataclass(slots=True)
-class _Edit:
-    """The wanted list in the making."""
-
-    state: ServiceState
-    settings: ServiceSettings
-    world: World
-    replicas: list[Replica]
-    attempts: int
-    room: Room
-    seen: dict[tuple[int, int, int], ObservedReplica]
-    started: list[str] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
-    pending: str = ""
-
-    def available(self, replica: Replica) -> bool:
-        return is_available(replica, self.sighted(replica))
-
-    def sighted(self, replica: Replica) -> ObservedReplica | None:
-        return self.seen.get((replica.slot, replica.revision, replica.attempt))
-
-    def start(self, slot: int, revision: int) -> bool:
-        kept = self.state.revision_numbered(revision)
-        if kept is None:
-            self.pending = f"revision {revision} is no longer kept"
-            return False
-        host, why = choose_host(self.world.hosts, self.state.service, kept.spec, self.settings.placement, self.room)
-        if host is None:
-            self.pending = why
-            return False
-        self.attempts += 1
-        self.replicas.append(Replica(slot, revision, self.attempts, host, self.world.now))
-        self.room.by_host[host] += 1
-        self.room.fresh[host] += 1
-        self.started.append(f"s{slot}.r{revision}.{self.attempts} on {host}")
-        return True
-
-    def stop(self, replica: Replica) -> None:
-        self.replicas.remove(replica)
-        self.stopped.append(f"s{replica.slot}.r{replica.revision}.{replica.attempt} on {replica.host}")
-
-
-def surge_and_unavailable(settings: ServiceSettings, demand: int, stop_first: bool) -> tuple[int, int]:
-    """(S, U) for a rolling update at this demand: surge rounded up, unavailable rounded down; both 0 makes U 1.
-
-    Source: kubernetes/kubernetes `pkg/controller/deployment/util/deployment_util.go` (ResolveFenceposts).
-    """
-    rules = settings.update
-    surge = 0 if stop_first else rules.max_surge.up(demand)
-    unavailable = min(demand, rules.max_unavailable.down(demand))
-    if surge == 0 and unavailable == 0:
-        unavailable = min(1, demand)
-    return surge, unavailable
-
-
-def stops_first(state: ServiceState, settings: ServiceSettings, target: int) -> bool:
-    """Whether the old replica of a slot goes before the new one comes: as configured; auto: a host port or volume pins it."""
-    if settings.update.order != "auto":
-        return settings.update.order == "stop_first"
-    revision = state.revision_numbered(target)
-    return revision is not None and revision.spec.pins_host
-
-
-def converge(draft: Draft, settings: ServiceSettings, world: World, lost: list[Failure]) -> None:
+def converge(draft: Draft, settings: ServiceSettings, world: World, lost: Sequence[Failure]) -> None:
     """Record the next edit of the wanted list, if one is due; ``lost`` are the failures just noted."""
-    state = draft.state
-    edit = _Edit(
-        state,
-        settings,
-        world,
-        list(state.replicas),
-        state.attempts,
-        room_of(state.replicas),
-        observed_by_identity(world),
-    )
-    rollout = state.rollout
-    moved = rollout
+    edit = edit_of(draft.state, settings, world, lost)
+    rollout = draft.state.rollout
+    moved: Rollout = rollout
     match rollout:
         case Retiring() | Retired():
-            for replica in state.replicas:
-                edit.stop(replica)
-        case Preflight() | Held():
-            _remake_in_kind(edit, rollout, lost)
+            edit.stop_all(draft.state.replicas)
+        case Preflight(after=Halted()) | Halted():
+            _repair(edit, lost)
+        case Preflight():
+            _stand_by(edit, rollout, lost)
+        case Held():
+            moved = _stand_still(edit, rollout)
         case Advancing():
             moved = _advance(edit, rollout)
         case RollingBack(target=target):
             _replace_all(edit, target, going_back=True)
-        case Halted():
-            _replace_all(edit, state.revision, going_back=True)
         case _:
             _keep_up(edit)
     _record(draft, edit, moved)
 
 
-def _record(draft: Draft, edit: _Edit, moved: object) -> None:
+def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
     state = draft.state
     pending = Reason("pending", edit.pending) if edit.pending else None
     changes: dict[str, Any] = {}
@@ -134,181 +66,163 @@ def _record(draft: Draft, edit: _Edit, moved: object) -> None:
     parts += [f"pending: {edit.pending}"] if pending is not None else []
     code = "start" if edit.started and not edit.stopped else "stop" if edit.stopped and not edit.started else "replace"
     if not edit.started and not edit.stopped:
-        code = "pending" if pending is not None else "split"
-    text = "; ".join(parts)[:1000] or "split the demand over both revisions"
+        code = "split" if moved != state.rollout else "pending" if pending is not None else "placed"
+    text = "; ".join(parts)[:1000] or ("nothing is pending" if code == "placed" else "the demand is split anew")
     draft.add("acted", "schedule", because(code, text, started=len(edit.started), stopped=len(edit.stopped)), **changes)
 
 
-def _keep_up(edit: _Edit) -> None:
-    """One revision is wanted and nothing is in flight: as many replicas as the demand."""
-    state = edit.state
-    demand, target = state.demand, state.revision
+# One revision is wanted.
+
+
+def _keep_up(edit: Edit) -> None:
+    """Nothing is replaced: as many replicas of the wanted revision as the demand; what drains or is sick moves."""
+    target = edit.state.revision
     if target == 0:
         return
     if any(r.revision != target for r in edit.replicas):
         _replace_all(edit, target, going_back=True)
         return
-    excess = len(edit.replicas) - demand
-    for victim in _victims(edit, edit.replicas, excess):
-        edit.stop(victim)
-    current = state.current
-    proven = current is not None and current.standing != "unproven"
-    limit = demand
-    if not proven and not any(is_serving(edit.sighted(r)) and _healthy(edit, r) for r in edit.replicas):
-        limit = min(demand, max(1, edit.settings.update.first_batch) if edit.settings.update.first_batch else demand)
-    _fill(edit, target, limit - len(edit.replicas))
+    _move(edit)
+    excess = len(edit.replicas) - edit.state.demand - len(_pairs(edit))
+    edit.stop_all(victims(edit, edit.replicas, excess))
+    missing = edit.state.demand - (len(edit.replicas) - len(_pairs(edit)))
+    if missing > 0:
+        _fill(edit, target, min(missing, edit.may_start(target)))
 
 
-def _healthy(edit: _Edit, replica: Replica) -> bool:
-    sighted = edit.sighted(replica)
-    return sighted is not None and sighted.healthy is True
+def _fill(edit: Edit, target: int, count: int) -> int:
+    """Start up to ``count`` replicas of ``target`` in its lowest free slots; how many it started."""
+    used = {r.slot for r in edit.of(target)}
+    return edit.start_in((slot for slot in range(edit.state.demand) if slot not in used), target, count)
 
 
-def _fill(edit: _Edit, target: int, count: int) -> int:
-    """Start up to ``count`` replicas of ``target`` in its lowest free slots that are not backing off; how many it started."""
-    used = {r.slot for r in edit.replicas if r.revision == target}
-    backing_off = {s.slot for s in edit.state.setbacks if s.retry_at > edit.world.now}
-    started = 0
-    for slot in range(edit.state.demand):
-        if started >= count:
-            break
-        if slot in used or slot in backing_off:
-            continue
-        if not edit.start(slot, target):
-            break
-        started += 1
-    return started
+def _movers(edit: Edit) -> list[Replica]:
+    """Replicas that should be elsewhere or anew: those on draining hosts, and of the sick ones at most max(1, U), so that a
+    sick dependency of all does not restart all."""
+    sick = sorted((r for r in edit.steady if edit.sick(r)), key=lambda r: r.slot)
+    allowed = max(1, edit.settings.update.max_unavailable.down(edit.state.demand))
+    return [r for r in edit.replicas if r.host in edit.draining] + sick[:allowed]
 
 
-def _victims(edit: _Edit, among: list[Replica], count: int) -> list[Replica]:
-    """Who goes first: not created, not available, on a host that drains, on the host with most of the service; ties: highest slot."""
-    chosen: list[Replica] = []
-    candidates = list(among)
-    crowd = Counter(r.host for r in candidates)
-    draining = {h.name for h in edit.world.hosts if h.condition == "draining"}
-    for _ in range(min(max(0, count), len(candidates))):
-        victim = min(
-            candidates,
-            key=lambda r: (
-                r.created_at is not None,
-                edit.available(r),
-                r.host not in draining,
-                -crowd[r.host],
-                -r.slot,
-            ),
-        )
-        candidates.remove(victim)
-        crowd[victim.host] -= 1
-        chosen.append(victim)
-    return chosen
+def _pairs(edit: Edit) -> list[tuple[Replica, Replica]]:
+    """(mover, successor in the same slot), for the movers that have one."""
+    movers = _movers(edit)
+    pairs = []
+    for mover in movers:
+        partner = next((r for r in edit.replicas if r.slot == mover.slot and r.attempt > mover.attempt), None)
+        if partner is not None and partner not in movers:
+            pairs.append((mover, partner))
+    return pairs
 
 
-def _remake_in_kind(edit: _Edit, rollout: Preflight | Held, lost: list[Failure]) -> None:
-    """The rollout stands still: what was lost comes back as the revision it was (a revision that failed by its own fault
-    in this rollout does not: the base takes its place), and the demand is filled or cut."""
-    held = rollout.resumed if isinstance(rollout, Held) else None
-    base = held.base if held is not None else rollout.base if isinstance(rollout, Preflight) else None
-    fallback = base or edit.state.revision
+def _move(edit: Edit) -> None:
+    """Start successors of movers, at most as many at once as the surge allows; stop those whose successor is available."""
+    movers = _movers(edit)
+    if not movers:
+        return
+    pairs = _pairs(edit)
+    for mover, successor in pairs:
+        if edit.available(successor):
+            edit.stop(mover)
+    paired = {mover.slot for mover, _ in pairs}
+    target, demand = edit.state.revision, edit.state.demand
+    waiting = [r for r in movers if r.slot not in paired]
+    if stops_first(edit.state, edit.settings, target):
+        settled = all(edit.available(r) or r in movers for r in edit.replicas)
+        if settled and len(edit.replicas) >= demand:
+            edit.stop_all(waiting[:1])
+        return
+    under_way = sum(1 for _, successor in pairs if not edit.available(successor))
+    allowed = max(1, edit.settings.update.max_surge.up(demand)) - under_way
+    edit.start_in((r.slot for r in waiting), target, max(0, allowed))
+
+
+# Nothing may be replaced now.
+
+
+def _stand_by(edit: Edit, rollout: Preflight, lost: Sequence[Failure]) -> None:
+    """A deployment is being prepared: what was lost comes back as what it was, and the demand is filled or cut."""
+    state = edit.state
+    kind = rollout.base if rollout.base is not None else state.revision
     for failure in lost:
-        own_fault = failure.blame == "revision" and held is not None and failure.replica.revision == held.target
-        if len(edit.replicas) < edit.state.demand:
-            _start_in_free_slot(edit, fallback if own_fault and base else failure.replica.revision)
-    missing = edit.state.demand - len(edit.replicas)
-    present = Counter(r.revision for r in edit.replicas)
-    kind = fallback if not present or fallback in present else present.most_common(1)[0][0]
-    for _ in range(max(0, missing)):
-        if kind == 0 or not _start_in_free_slot(edit, kind):
-            break
-    soaking = held is not None and not isinstance(held, Advancing)
-    surge, _ = surge_and_unavailable(edit.settings, edit.state.demand, stop_first=soaking)
-    for victim in _victims(edit, list(edit.replicas), len(edit.replicas) - edit.state.demand - surge):
-        edit.stop(victim)
+        revision = failure.replica.revision
+        if len(edit.replicas) < state.demand and failure.blame != "revision" and edit.may_start(revision):
+            _start_where_free(edit, revision, 1)
+    missing = min(state.demand - len(edit.replicas), edit.may_start(kind))
+    _start_where_free(edit, kind, missing)
+    surge, _ = surge_and_unavailable(edit.settings, state.demand, stop_first=False)
+    edit.stop_all(victims(edit, edit.replicas, len(edit.replicas) - state.demand - surge))
 
 
-def _start_in_free_slot(edit: _Edit, revision: int) -> bool:
-    used = {r.slot for r in edit.replicas}
-    backing_off = {s.slot for s in edit.state.setbacks if s.retry_at > edit.world.now}
-    slot = next((s for s in range(edit.state.demand) if s not in used and s not in backing_off), None)
-    return slot is not None and edit.start(slot, revision)
+def _start_where_free(edit: Edit, revision: int, count: int) -> None:
+    if revision and count > 0:
+        used = {r.slot for r in edit.replicas}
+        edit.start_in((slot for slot in range(edit.state.demand) if slot not in used), revision, count)
 
 
-def _advance(edit: _Edit, rollout: Advancing) -> Advancing:
+def _stand_still(edit: Edit, held: Held) -> Held:
+    """The rollout is held: so many of each revision as when it was, a demand that changed split over both."""
+    demand = edit.state.demand
+    if demand != held.demand:
+        split_demand(edit, held.resumed, held.demand)
+        held = replace(held, kept=composition(edit.replicas), demand=demand)
+    for revision, count in held.kept:
+        present = edit.of(revision)
+        edit.stop_all(victims(edit, present, len(present) - count))
+        if len(present) < count:
+            used = {r.slot for r in edit.replicas}
+            free = (slot for slot in range(max(demand, count) + len(used)) if slot not in used)
+            edit.start_in(free, revision, count - len(present))
+    return held
+
+
+def _repair(edit: Edit, lost: Sequence[Failure]) -> None:
+    """Halted: a wanted revision that was healthy once is still brought about; else what served comes back, nothing more."""
+    state = edit.state
+    current = state.current
+    if current is not None and current.standing in {"healthy", "stable"}:
+        _replace_all(edit, current.number, going_back=True)
+        return
+    served = [r.revision for r in edit.replicas if r.available_at is not None]
+    served += [f.replica.revision for f in lost if f.replica.available_at is not None]
+    proven = [n for n in served if (kept := state.revision_numbered(n)) is not None and kept.standing != "rejected"]
+    if proven:
+        _start_where_free(edit, Counter(proven).most_common(1)[0][0], state.demand - len(edit.replicas))
+    edit.stop_all(victims(edit, edit.replicas, len(edit.replicas) - state.demand))
+
+
+# One revision takes another's place.
+
+
+def _advance(edit: Edit, rollout: Advancing) -> Advancing:
     demand = edit.state.demand
     if demand != rollout.demand:
-        _split_demand(edit, rollout)
+        split_demand(edit, rollout, rollout.demand)
         rollout = replace(rollout, demand=demand)
     _replace_all(edit, rollout.target, going_back=False)
     return rollout
 
 
-def _split_demand(edit: _Edit, rollout: Advancing) -> None:
-    """Share a demand that changed mid-rollout over both revisions in proportion to what each has; ties go to the older.
-
-    T' = D' + clamp(total - D, -U', S'); a revision with a replica failed or late now does not grow, its share goes to
-    the other. Source: kubernetes/kubernetes `pkg/controller/deployment` (proportional scaling).
-    """
-    demand = edit.state.demand
-    surge, unavailable = surge_and_unavailable(
-        edit.settings, demand, stops_first(edit.state, edit.settings, rollout.target)
-    )
-    new = [r for r in edit.replicas if r.revision == rollout.target]
-    old = [r for r in edit.replicas if r.revision != rollout.target]
-    total = len(new) + len(old)
-    wanted = demand + max(-unavailable, min(surge, total - rollout.demand))
-    new_share = _new_share(len(new), len(old), wanted)
-    sick = bool(rollout.failed) or any(not edit.available(r) for r in new)
-    if sick and new_share > len(new) and old:
-        new_share = len(new)
-    for victim in _victims(edit, new, len(new) - new_share):
-        edit.stop(victim)
-    for victim in _victims(edit, old, len(old) - (wanted - new_share)):
-        edit.stop(victim)
-    _grow(edit, rollout.target, new_share - len(new))
-    if old and rollout.base is not None:
-        base = rollout.base if any(r.revision == rollout.base for r in old) else old[0].revision
-        _grow(edit, base, wanted - new_share - len(old))
-
-
-def _new_share(new: int, old: int, wanted: int) -> int:
-    """The new revision's part of ``wanted`` by largest remainder, ties to the older."""
-    total = new + old
-    if total == 0:
-        return 0
-    whole, remainder = divmod(wanted * new, total)
-    old_whole, old_remainder = divmod(wanted * old, total)
-    left = wanted - whole - old_whole
-    return whole + (1 if left > 0 and remainder > old_remainder else 0)
-
-
-def _grow(edit: _Edit, revision: int, count: int) -> None:
-    """Start ``count`` more of a revision, in slots free of any replica first, above the demand where there are none."""
-    slot = 0
-    for _ in range(max(0, count)):
-        used = {r.slot for r in edit.replicas}
-        while slot in used:
-            slot += 1
-        if not edit.start(slot, revision):
-            return
-
-
-def _replace_all(edit: _Edit, target: int, *, going_back: bool) -> None:
-    """Move towards D replicas of ``target`` and none of another; going back spares healthy ones until their successors stand."""
+def _replace_all(edit: Edit, target: int, *, going_back: bool) -> None:
+    """Move towards D replicas of ``target`` and none of another; going back spares healthy ones until successors stand."""
     rules, demand = edit.settings.update, edit.state.demand
     stop_first = stops_first(edit.state, edit.settings, target)
-    surge, unavailable = surge_and_unavailable(edit.settings, demand, stop_first)
+    surge, unavailable = surge_and_unavailable(edit.settings, demand, stop_first=stop_first)
     if going_back and not stop_first:
         surge, unavailable = rules.rollback_max_surge.up(demand), 0
     for _ in range(ROUNDS_MAX):
         changed = _start_round(edit, target, demand + surge, going_back=going_back)
         changed += _stop_round(edit, target, demand - unavailable, going_back=going_back)
         if not changed:
-            return
+            break
+    if edit.draining and edit.available_count() >= demand:
+        edit.stop_all([r for r in edit.replicas if r.host in edit.draining])
 
 
-def _start_round(edit: _Edit, target: int, total_max: int, *, going_back: bool) -> int:
+def _start_round(edit: Edit, target: int, total_max: int, *, going_back: bool) -> int:
     rules, demand = edit.settings.update, edit.state.demand
-    new = [r for r in edit.replicas if r.revision == target]
-    count = min(total_max - len(edit.replicas), demand - len(new))
+    new = edit.of(target)
+    count = min(total_max - len(edit.steady), demand - len(new))
     if not going_back:
         unproven = sum(1 for r in new if not edit.available(r))
         if rules.max_parallel:
@@ -318,21 +232,35 @@ def _start_round(edit: _Edit, target: int, total_max: int, *, going_back: bool) 
     return _fill(edit, target, count) if count > 0 else 0
 
 
-def _stop_round(edit: _Edit, target: int, available_min: int, *, going_back: bool) -> int:
-    demand = edit.state.demand
-    new = [r for r in edit.replicas if r.revision == target]
-    stops: list[Replica] = _victims(edit, new, len(new) - demand)
-    old = sorted((r for r in edit.replicas if r.revision != target), key=lambda r: r.slot)
-    new_available = sum(1 for r in new if r not in stops and edit.available(r))
-    cap = len(edit.replicas) - len(stops) - available_min - (len(new) - len(stops) - new_available)
-    for replica in (r for r in old if not edit.available(r)):
-        if is_dispensable(replica, edit.sighted(replica)) if going_back else cap > 0:
+def _stop_round(edit: Edit, target: int, available_min: int, *, going_back: bool) -> int:
+    """Old ones that are not available go first (going back: only those with which nothing is lost), then available ones as
+    far as ``available_min`` others are available; the unproven revision before the proven."""
+    new, old = edit.of(target), edit.other_than(target)
+    spare = edit.available_count() - available_min
+    stops = []
+    for victim in victims(edit, new, len(new) - edit.state.demand):
+        if edit.available(victim):
+            if spare <= 0:
+                continue
+            spare -= 1
+        stops.append(victim)
+    standing_new = [r for r in new if r not in stops]
+    ready = sum(1 for r in standing_new if edit.available(r))
+    cap = len(old) + ready - available_min
+    for replica in sorted((r for r in old if not edit.available(r)), key=lambda r: (_proven(edit, r), r.slot)):
+        nothing_lost = is_dispensable(replica, edit.sighted(replica)) or ready >= edit.state.demand
+        if nothing_lost if going_back else cap > 0:
             stops.append(replica)
             cap -= 1
-    spare = new_available + sum(1 for r in old if edit.available(r)) - available_min
-    covered = {r.slot for r in new if edit.available(r)}
-    healthy = sorted((r for r in old if edit.available(r)), key=lambda r: (r.slot not in covered, r.slot))
-    stops += healthy[: max(0, min(spare, len(healthy) if going_back else cap))]
-    for replica in stops:
-        edit.stop(replica)
+    covered = {r.slot for r in standing_new if edit.available(r)}
+    serving = sorted(
+        (r for r in old if edit.available(r)), key=lambda r: (_proven(edit, r), r.slot not in covered, r.slot)
+    )
+    stops += serving[: max(0, min(spare, len(serving) if going_back else cap))]
+    edit.stop_all(stops)
     return len(stops)
+
+
+def _proven(edit: Edit, replica: Replica) -> bool:
+    revision = edit.state.revision_numbered(replica.revision)
+    return revision is not None and revision.standing == "stable"

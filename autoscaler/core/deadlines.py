@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.rollout import Advancing, Held, Preflight, RollingBack, Soaking
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import is_serving, observed_by_identity, startup_due
+from autoscaler.core.sightings import is_serving, missing_due, observed_by_identity, startup_due
 from autoscaler.core.state import ServiceState
 from autoscaler.core.world import World
 
@@ -24,9 +24,8 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
         yield state.freeze.until
     yield from _rollout_deadlines(state, settings, world)
     yield from _replica_deadlines(state, settings, world)
-    if len(state.replicas) < state.demand:
-        for setback in state.setbacks:
-            yield setback.retry_at
+    for setback in state.setbacks:
+        yield setback.retry_at
 
 
 def _rollout_deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:
@@ -38,12 +37,13 @@ def _rollout_deadlines(state: ServiceState, settings: ServiceSettings, world: Wo
         case Soaking(until=until, patience_until=patience):
             yield until
             yield patience
-        case Held(why=why, until=until):
-            if until is not None:
-                yield until
-            frozen = updates_frozen(state, settings, world.now) if why == "freeze" else None
+        case Held(why="freeze"):
+            frozen = updates_frozen(state, settings, world.now)
             if frozen is not None and frozen[1] is not None:
                 yield frozen[1]
+        case Held(until=until):
+            if until is not None:
+                yield until
         case _:
             pass
 
@@ -66,6 +66,8 @@ def _replica_deadlines(state: ServiceState, settings: ServiceSettings, world: Wo
             host = world.host(replica.host)
             if host is not None and host.condition == "lost":
                 yield host.since + settings.placement.host_grace_s
+            elif host is not None and host.known:
+                yield missing_due(replica, settings)
     if settings.update.order != "start_first":
         for replica in state.replicas:
             if replica.created_at is None:

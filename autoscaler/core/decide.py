@@ -16,10 +16,10 @@ from autoscaler.core.draft import Draft, because, known_event
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.going_back import fail_rollout
 from autoscaler.core.outcomes import note_outcome
-from autoscaler.core.phases import begin_waiting, expire, judge_failures, progress
+from autoscaler.core.phases import begin_waiting, expire, hold_or_resume, judge_failures, progress
 from autoscaler.core.proposals import Rollback
 from autoscaler.core.records import Record
-from autoscaler.core.rollout import Advancing, Held, Idle, Soaking
+from autoscaler.core.rollout import Advancing, Held, Idle, Retired, Retiring, Soaking
 from autoscaler.core.scaling import evaluate
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import Failure, note_sightings
@@ -53,10 +53,10 @@ def decide(state: ServiceState, settings: ServiceSettings, stimulus: Stimulus, w
             if not draft.records and isinstance(state.rollout, Idle) and state.pending is None:
                 return ()
         case DeploymentArrived():
-            if not _repeated(draft, stimulus.event):
+            if not _repeated(draft, stimulus.event, "deployment"):
                 accept_deployment(draft, settings, stimulus)
         case ControlArrived():
-            if not _repeated(draft, stimulus.event):
+            if not _repeated(draft, stimulus.event, "control"):
                 obey(draft, settings, stimulus, world)
         case OutcomeArrived(outcome=outcome):
             failures = _note(draft, settings, outcome)
@@ -74,11 +74,12 @@ def _settle(
     draft: Draft, settings: ServiceSettings, world: World, soak_unknown: tuple[str, ...], failures: Sequence[Failure]
 ) -> None:
     """Let everything follow that follows: expiries, failures, phases, and edits of the wanted replicas."""
-    expire(draft, settings)
+    expire(draft)
     lost = [*failures, *note_sightings(draft, settings, world)]
     judge_failures(draft, settings, lost)
     for _ in range(CASCADE_MAX):
         before = draft.state
+        hold_or_resume(draft, settings)
         progress(draft, settings, world, soak_unknown)
         begin_waiting(draft, settings)
         converge(draft, settings, world, lost)
@@ -87,13 +88,13 @@ def _settle(
             return
 
 
-def _repeated(draft: Draft, event: EventRef) -> bool:
+def _repeated(draft: Draft, event: EventRef, kind: str) -> bool:
     known = known_event(draft.state, event)
     if known is None:
         return False
     verdict = known.verdict or "undecided so far"
     text = f"seen before: {verdict}"
-    draft.add("refused", "deployment", Reason("duplicate", text), verdict="duplicate", event=event)
+    draft.add("refused", kind, Reason("duplicate", text), verdict="duplicate", event=event)
     return True
 
 
@@ -121,9 +122,13 @@ def _note(draft: Draft, settings: ServiceSettings, outcome: Outcome) -> list[Fai
 def _configure(draft: Draft, settings: ServiceSettings) -> None:
     """Bring the configuration's own first revision if the service never had one, and today's demand within changed bounds."""
     state, bounds = draft.state, settings.bounds
+    if isinstance(state.rollout, Retiring | Retired):
+        _configure_again(draft, settings, state.rollout)
+        return
     event = configured_event(settings)
     if (
         not state.initialised
+        and isinstance(state.rollout, Idle)
         and settings.revision is not None
         and event is not None
         and known_event(state, event) is None
@@ -135,3 +140,13 @@ def _configure(draft: Draft, settings: ServiceSettings) -> None:
     if state.initialised and state.revision and clamped != state.demand:
         text = f"the configured bounds are {bounds.min}..{bounds.max} now"
         draft.add("decided", "scale", because("bounds", text, demand=clamped), demand=clamped)
+
+
+def _configure_again(draft: Draft, settings: ServiceSettings, rollout: Retiring | Retired) -> None:
+    """A retired service whose configuration is another one now runs again what it ran last, at its initial demand."""
+    if isinstance(rollout, Retiring) or rollout.settings == settings.fingerprint:
+        return
+    bounds = settings.bounds
+    demand = max(bounds.min, min(bounds.initial, bounds.max)) if draft.state.revision else 0
+    reason = because("configured", "the service is configured again", demand=demand)
+    draft.add("decided", "service", reason, rollout=Idle(), demand=demand, setbacks=())

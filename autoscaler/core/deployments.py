@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from autoscaler.core.actions import Outcome
-from autoscaler.core.allowance import complete_spec, refusal_of
+from autoscaler.core.allowance import complete_spec, digest_of, refusal_of
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.going_back import HOUR_S, start_rollback
 from autoscaler.core.records import Verdict
-from autoscaler.core.revision import Deployment, Revision, content_hash
-from autoscaler.core.rollout import Advancing, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
+from autoscaler.core.revision import Deployment, Revision, RevisionSpec, content_hash
+from autoscaler.core.rollout import Advancing, Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.core.stimuli import DeploymentArrived
@@ -25,11 +24,8 @@ CONFIGURATION_SOURCE = "/configuration"
 def accept_deployment(draft: Draft, settings: ServiceSettings, arrived: DeploymentArrived) -> None:
     """Refuse the event, let it wait behind a rollback, or begin it, superseding one in flight."""
     state = draft.state
-    stable = next((r.spec for r in sorted(state.revisions, key=lambda r: -r.number) if r.standing == "stable"), None)
-    if stable is None and state.current is not None:
-        stable = state.current.spec
-    spec = complete_spec(arrived.spec, arrived.fields, stable or settings.revision, settings)
-    reason = _refusal(state, settings, arrived, spec_refusal=refusal_of(spec, arrived.fields, settings))
+    spec = complete_spec(arrived.spec, arrived.fields, base_spec(state, settings), settings)
+    reason = _refusal(state, settings, replace(arrived, spec=spec), refusal_of(spec, arrived.fields, settings))
     if reason is not None:
         draft.settle(arrived.event, "refused", "deployment", reason)
         return
@@ -48,6 +44,16 @@ def accept_deployment(draft: Draft, settings: ServiceSettings, arrived: Deployme
     begin(draft, settings, deployment)
 
 
+def base_spec(state: ServiceState, settings: ServiceSettings) -> RevisionSpec | None:
+    """What an image alone is put into: the last stable revision, else the last healthy one, else the configuration's, else
+    the last one that has not failed."""
+    by_standing = {r.standing: r.spec for r in sorted(state.revisions, key=lambda r: r.number)}
+    for standing in ("stable", "healthy"):
+        if standing in by_standing:
+            return by_standing[standing]
+    return settings.revision or by_standing.get("unproven")
+
+
 def _refusal(
     state: ServiceState, settings: ServiceSettings, arrived: DeploymentArrived, spec_refusal: Reason | None
 ) -> Reason | None:
@@ -60,6 +66,9 @@ def _refusal(
         return because("freeze", f"{frozen[0]}. Deploy after it, or unfreeze")
     if spec_refusal is not None:
         return spec_refusal
+    rejected = _rejected_before(state, arrived.spec)
+    if rejected is not None:
+        return rejected
     recent = [at for at in state.rollbacks if at > arrived.at - HOUR_S]
     if len(recent) >= settings.update.rollbacks_per_hour:
         return because(
@@ -70,16 +79,33 @@ def _refusal(
     return None
 
 
+def _rejected_before(state: ServiceState, spec: RevisionSpec) -> Reason | None:
+    """The refusal of content that failed before, where that is known without asking a host: no image, or one by digest."""
+    if spec.image and not digest_of(spec.image):
+        return None
+    for revision in state.revisions:
+        if revision.standing == "rejected" and replace(revision.spec, pinned="") == replace(spec, pinned=""):
+            return _failed_before(revision)
+    return None
+
+
+def _failed_before(rejected: Revision) -> Reason:
+    source = f" ({rejected.event.id})" if rejected.event is not None else ""
+    text = f"the same content failed as revision {rejected.number}{source}. Approve it or deploy another"
+    return because("rejected_before", text, revision=rejected.number)
+
+
 def begin(draft: Draft, settings: ServiceSettings, deployment: Deployment) -> None:
     """Start the deployment now: supersede what is in flight, resolve its image first where it has one."""
+    rollout = draft.state.rollout
+    after = rollout if isinstance(rollout, Halted) else rollout.after if isinstance(rollout, Preflight) else None
     base = supersede(draft, f"by the later deployment {deployment.event.id}")
-    if not deployment.spec.image:
-        draft.add("acted", "deployment", because("preflight", "nothing to resolve"), rollout=Idle(), waiting=None)
-        launch(draft, settings, deployment)
-        return
-    preflight = Preflight(deployment, draft.at, draft.at + settings.update.deadline_s, base)
-    text = f"resolve {deployment.spec.image} on the hosts"
+    preflight = Preflight(deployment, draft.at, draft.at + settings.update.deadline_s, base, after)
+    image = deployment.spec.image
+    text = f"resolve {image} on the hosts" if image else "nothing to resolve"
     draft.add("acted", "deployment", because("preflight", text), rollout=preflight, waiting=None)
+    if not image:
+        launch(draft, settings, deployment, preflight)
 
 
 def supersede(draft: Draft, why: str) -> int | None:
@@ -108,7 +134,7 @@ def note_resolution(draft: Draft, settings: ServiceSettings, outcome: Outcome) -
         return
     if outcome.result == "done":
         spec = replace(rollout.deployment.spec, pinned=outcome.pinned)
-        launch(draft, settings, replace(rollout.deployment, spec=spec))
+        launch(draft, settings, replace(rollout.deployment, spec=spec), rollout)
     elif outcome.result in {"refused", "conflict"}:
         give_up_preflight(draft, settings, rollout, because("image", outcome.text), verdict_failed=False)
 
@@ -118,7 +144,7 @@ def give_up_preflight(
 ) -> None:
     """The deployment ends here; replicas of a superseded revision, if any, go back to the base."""
     verdict: Verdict = "failed" if verdict_failed else "refused"
-    draft.settle(rollout.deployment.event, verdict, "deployment", reason, rollout=Idle())
+    draft.settle(rollout.deployment.event, verdict, "deployment", reason, rollout=rollout.after or Idle())
     _return_to_base(draft, settings, rollout.base, reason)
 
 
@@ -129,29 +155,20 @@ def _return_to_base(draft: Draft, settings: ServiceSettings, base: int | None, r
         start_rollback(draft, settings, reason, own_fault=False, to=target)
 
 
-def launch(draft: Draft, settings: ServiceSettings, deployment: Deployment) -> None:
+def launch(draft: Draft, settings: ServiceSettings, deployment: Deployment, preflight: Preflight) -> None:
     """Number the revision and begin to replace replicas, or say why not: unchanged content, or content that failed before."""
     state = draft.state
-    base = state.rollout.base if isinstance(state.rollout, Preflight) else None
     content = content_hash(deployment.spec)
     rejected = next((r for r in state.revisions if r.content == content and r.standing == "rejected"), None)
     if rejected is not None:
-        text = f"the same content failed as revision {rejected.number}. Approve it or deploy another"
-        draft.settle(
-            deployment.event,
-            "refused",
-            "deployment",
-            because("rejected_before", text, revision=rejected.number),
-            rollout=Idle(),
-        )
-        _return_to_base(draft, settings, base, because("rejected_before", text))
+        give_up_preflight(draft, settings, preflight, _failed_before(rejected), verdict_failed=False)
         return
     current = state.current
-    if current is not None and current.content == content and base is None:
+    if current is not None and current.content == content and preflight.base is None and preflight.after is None:
         text = f"revision {current.number} has the same content"
         draft.settle(deployment.event, "unchanged", "deployment", because("unchanged", text), rollout=Idle())
         return
-    _number(draft, settings, deployment, content, base)
+    _number(draft, settings, deployment, content, preflight.base)
 
 
 def _number(draft: Draft, settings: ServiceSettings, deployment: Deployment, content: str, base: int | None) -> None:
@@ -161,35 +178,30 @@ def _number(draft: Draft, settings: ServiceSettings, deployment: Deployment, con
     bounds = settings.bounds
     demand = state.demand if state.initialised else max(bounds.min, min(bounds.initial, bounds.max))
     came_from = base if base is not None else (state.revision or None)
-    changes: dict[str, Any] = {
-        "revision": number,
-        "revisions": _trimmed((*state.revisions, revision), rules.history, came_from),
-        "demand": demand,
-        "initialised": True,
-        "setbacks": (),
-        "rollout": Idle(),
-    }
-    text = f"revision {number}: {deployment.spec.pinned or ' '.join(deployment.spec.command)}"[:500]
-    if demand == 0:
-        draft.settle(
-            deployment.event,
-            "applied",
-            "update",
-            because("unproven", f"{text}; no replica is wanted, so nothing proved it"),
-            **changes,
-        )
-        return
-    changes["rollout"] = Advancing(
+    rollout = Advancing(
         number, came_from, deployment.event, draft.at, draft.at + rules.deadline_s, demand, max(demand, 1)
     )
+    text = f"revision {number}: {deployment.spec.pinned or ' '.join(deployment.spec.command)}"[:500]
     draft.causes = (deployment.event,)
-    draft.add("decided", "update", because("revision", text, revision=number, demand=demand), **changes)
+    draft.add(
+        "decided",
+        "update",
+        because("revision", text, revision=number, demand=demand),
+        revision=number,
+        revisions=_trimmed(state, revision, rules.history, came_from),
+        demand=demand,
+        initialised=True,
+        setbacks=(),
+        rollout=rollout,
+    )
 
 
-def _trimmed(revisions: tuple[Revision, ...], history: int, base: int | None) -> tuple[Revision, ...]:
-    """The newest ``history`` revisions, and besides the base and the two newest stable ones."""
+def _trimmed(state: ServiceState, added: Revision, history: int, base: int | None) -> tuple[Revision, ...]:
+    """The newest ``history`` revisions, and besides the base, the two newest stable ones and those that replicas run."""
+    revisions = (*state.revisions, added)
     stable = [r.number for r in revisions if r.standing == "stable"][-2:]
-    kept = {r.number for r in revisions[-history:]} | set(stable) | ({base} if base is not None else set())
+    running = {r.revision for r in state.replicas}
+    kept = {r.number for r in revisions[-history:]} | set(stable) | running | ({base} if base is not None else set())
     return tuple(r for r in revisions if r.number in kept)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from autoscaler.core.draft import Draft
 from autoscaler.core.facts import EventRef, Reason
+from autoscaler.core.holding import held
 from autoscaler.core.revision import Revision, Standing
 from autoscaler.core.rollout import Advancing, Halted, Held, Idle, RollingBack, Soaking
 from autoscaler.core.settings import ServiceSettings
@@ -47,8 +48,8 @@ def fail_rollout(draft: Draft, settings: ServiceSettings, reason: Reason, *, own
         return
     if settings.update.on_failure == "hold":
         if not isinstance(rollout, Held) or rollout.why != "failure":
-            held = Held("failure", running, draft.at, None)
-            draft.add("decided", "update", Reason("held", f"held: {reason.text}", reason.numbers), rollout=held)
+            moved = held(draft.state, "failure", running, draft.at)
+            draft.add("decided", "update", Reason("held", f"held: {reason.text}", reason.numbers), rollout=moved)
         return
     if settings.update.on_failure == "continue" and reason.code != "policy":
         return

@@ -17,6 +17,7 @@ from autoscaler.core.going_back import (
     start_rollback,
     with_standing,
 )
+from autoscaler.core.holding import held, resume
 from autoscaler.core.rollout import (
     Advancing,
     Halted,
@@ -30,13 +31,13 @@ from autoscaler.core.rollout import (
     replica_name,
 )
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import Failure, is_available, observed_by_identity
+from autoscaler.core.sightings import Failure, is_available, is_judged, observed_by_identity
 from autoscaler.core.state import ServiceState
 from autoscaler.core.world import World
 
 
-def expire(draft: Draft, settings: ServiceSettings) -> None:
-    """End what has an end: an override, a freeze, a hold."""
+def expire(draft: Draft) -> None:
+    """End what has an end: an override, a freeze."""
     state, at = draft.state, draft.at
     if state.override is not None and state.override.until is not None and state.override.until <= at:
         draft.add(
@@ -47,30 +48,22 @@ def expire(draft: Draft, settings: ServiceSettings) -> None:
         )
     if state.freeze is not None and state.freeze.until is not None and state.freeze.until <= at:
         draft.add("decided", "control", because("expired", "the freeze has ended"), freeze=None)
-    rollout = draft.state.rollout
+
+
+def hold_or_resume(draft: Draft, settings: ServiceSettings) -> None:
+    """A freeze holds a rollout that replaces and lets it go when it ends; an operator's hold may have an end of its own."""
+    rollout, at = draft.state.rollout, draft.at
+    if not isinstance(rollout, Held | Advancing):
+        return
     frozen = updates_frozen(draft.state, settings, at)
     if isinstance(rollout, Held):
-        if (rollout.why == "freeze" and frozen is None) or (rollout.until is not None and rollout.until <= at):
+        over = frozen is None if rollout.why == "freeze" else rollout.until is not None and rollout.until <= at
+        if over:
             resume(draft, settings, "the hold has ended")
-    elif isinstance(rollout, Advancing) and frozen is not None:
-        held = Held("freeze", rollout, at, frozen[1])
-        draft.add("decided", "update", because("freeze", f"held: {frozen[0]}"), rollout=held)
-
-
-def resume(draft: Draft, settings: ServiceSettings, why: str) -> None:
-    """Go on where the hold began; its clocks stood still meanwhile."""
-    held = draft.state.rollout
-    if not isinstance(held, Held):
-        return
-    stood_s = draft.at - held.held_at
-    running = held.resumed
-    if isinstance(running, Advancing):
-        running = replace(
-            running, progress_by=max(running.progress_by, draft.at + settings.update.deadline_s), failed=()
-        )
-    else:
-        running = replace(running, until=running.until + stood_s, patience_until=running.patience_until + stood_s)
-    draft.add("decided", "update", because("resumed", f"goes on: {why}"), rollout=running)
+    rollout = draft.state.rollout
+    if isinstance(rollout, Advancing) and frozen is not None:
+        moved = held(draft.state, "freeze", rollout, at, frozen[1])
+        draft.add("decided", "update", because("freeze", f"held: {frozen[0]}"), rollout=moved)
 
 
 def judge_failures(draft: Draft, settings: ServiceSettings, failures: list[Failure]) -> None:
@@ -80,7 +73,7 @@ def judge_failures(draft: Draft, settings: ServiceSettings, failures: list[Failu
     state, rollout = draft.state, draft.state.rollout
     own = [f for f in failures if f.blame == "revision" and f.replica.revision == state.revision]
     if isinstance(rollout, RollingBack):
-        bad = [f for f in failures if f.blame == "revision" and f.replica.revision == rollout.target]
+        bad = [f for f in failures if f.blame == "revision" and is_judged(state, f.replica)]
         if bad and settings.update.on_rollback_failure == "hold":
             halt_rollback(draft, rollout, bad[0].reason)
         return
@@ -88,7 +81,8 @@ def judge_failures(draft: Draft, settings: ServiceSettings, failures: list[Failu
         return
     running = rollout.resumed if isinstance(rollout, Held) else rollout
     if isinstance(running, Advancing):
-        if len(running.failed) * 100 > settings.update.failure_ratio_percent * running.touched:
+        ratio = settings.update.failure_ratio_percent
+        if len(running.failed) * 100 > ratio * running.touched or _spent(state, settings, own):
             fail_rollout(draft, settings, _counted(own, len(running.failed), running.touched), own_fault=True)
     elif isinstance(running, Soaking):
         if len(own) * 100 > settings.update.failure_ratio_percent * max(1, state.demand) or _spent(
@@ -125,13 +119,14 @@ def progress(draft: Draft, settings: ServiceSettings, world: World, soak_unknown
         case Advancing():
             _progress_advancing(draft, settings, world, rollout)
         case Soaking():
-            _progress_soaking(draft, rollout, soak_unknown)
+            _progress_soaking(draft, world, rollout, soak_unknown)
         case RollingBack():
             _progress_rolling_back(draft, settings, world, rollout)
         case Retiring():
             if not world.replicas and not draft.state.replicas and all(host.known for host in world.hosts):
                 done = because("retired", "all replicas are stopped; the history is kept")
-                draft.settle(rollout.command, "applied", "control", done, rollout=Retired(draft.at))
+                retired = Retired(draft.at, settings.fingerprint)
+                draft.settle(rollout.command, "applied", "control", done, rollout=retired)
         case Idle():
             _mark_stable(draft, settings)
         case _:
@@ -150,6 +145,16 @@ def all_available(state: ServiceState, world: World, revision: int) -> bool:
     seen = observed_by_identity(world)
     return len(state.replicas) == state.demand and all(
         r.revision == revision and is_available(r, seen.get((r.slot, r.revision, r.attempt))) for r in state.replicas
+    )
+
+
+def available_count(state: ServiceState, world: World, revision: int) -> int:
+    """How many wanted replicas of that revision are available."""
+    seen = observed_by_identity(world)
+    return sum(
+        1
+        for r in state.replicas
+        if r.revision == revision and is_available(r, seen.get((r.slot, r.revision, r.attempt)))
     )
 
 
@@ -179,24 +184,26 @@ def _progress_advancing(draft: Draft, settings: ServiceSettings, world: World, r
         room = f"; {state.pending.text}" if state.pending is not None else ""
         seen = observed_by_identity(world)
         missing = [
-            replica_name(state.service, r.slot, r.revision, r.attempt)
+            r
             for r in state.replicas
             if r.revision == rollout.target and not is_available(r, seen.get((r.slot, r.revision, r.attempt)))
         ]
-        text = (
-            f"no progress for {rules.deadline_s:g} s: {', '.join(missing[:3]) or 'no new replica'} not available{room}"
-        )
-        fail_rollout(draft, settings, because("deadline", text), own_fault=bool(missing) and not room)
+        names = ", ".join(replica_name(state.service, r.slot, r.revision, r.attempt) for r in missing[:3])
+        text = f"no progress for {rules.deadline_s:g} s: {names or 'no new replica'} not available{room}"
+        shown = any((r.slot, r.revision, r.attempt) in seen for r in missing)
+        fail_rollout(draft, settings, because("deadline", text), own_fault=shown and not room)
 
 
-def _progress_soaking(draft: Draft, rollout: Soaking, soak_unknown: tuple[str, ...]) -> None:
+def _progress_soaking(draft: Draft, world: World, rollout: Soaking, soak_unknown: tuple[str, ...]) -> None:
     if draft.at < rollout.until:
         return
-    if soak_unknown and draft.at < rollout.patience_until:
+    state, number = draft.state, rollout.target
+    missing = state.demand - available_count(state, world, number)
+    unproven = [*soak_unknown, *([f"the health of {missing} replicas"] if missing > 0 else [])]
+    if unproven and draft.at < rollout.patience_until:
         return
-    number = rollout.target
-    if soak_unknown:
-        text = f"revision {number} soaked; {', '.join(soak_unknown)} stayed unknown"
+    if unproven:
+        text = f"revision {number} soaked; {', '.join(unproven)} stayed unknown"
         _apply(draft, rollout, because("unproven", text), standing="stable")
     else:
         soaked_s = draft.at - rollout.since

@@ -19,21 +19,31 @@ from autoscaler.core.world import HostView
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What one decision has already put on the hosts: replicas of the service, by host, this decision's own included."""
+    """Replicas of the service by host: all wanted ones, and those (``fresh``) that the hosts do not show yet."""
 
     by_host: Counter[str]
     fresh: Counter[str]
 
 
-def room_of(replicas: Iterable[Replica]) -> Room:
-    """The room as the service's wanted replicas fill it, before this decision places more."""
-    return Room(Counter(replica.host for replica in replicas), Counter())
+def room_of(replicas: Iterable[Replica], unseen: Iterable[Replica] = ()) -> Room:
+    """The room as the service's wanted replicas fill it; ``unseen`` are those that no host has reserved for so far."""
+    return Room(Counter(replica.host for replica in replicas), Counter(replica.host for replica in unseen))
 
 
 def choose_host(
-    hosts: Sequence[HostView], service: str, spec: RevisionSpec, rules: PlacementRules, room: Room
+    hosts: Sequence[HostView],
+    service: str,
+    spec: RevisionSpec,
+    rules: PlacementRules,
+    room: Room,
+    *,
+    avoid: str = "",
+    home: str = "",
 ) -> tuple[str | None, str]:
-    """The best host's name, or None and why no host will do, counted by filter ("2 lack memory (need 512 MiB), 1 draining")."""
+    """The best host's name, or None and why no host will do, counted by filter ("2 lack memory (need 512 MiB), 1 draining").
+
+    ``avoid``: the host on which this slot just failed, taken only where no other will do; ``home``: where it wants to stay.
+    """
     refusals: Counter[str] = Counter()
     fitting: list[HostView] = []
     for host in hosts:
@@ -45,7 +55,11 @@ def choose_host(
     if not fitting:
         counted = ", ".join(f"{count} {why}" for why, count in sorted(refusals.items())) or "the pool has no host"
         return None, f"no host: {counted}"
-    return min(fitting, key=lambda host: _rank(host, hosts, service, rules, room)).name, ""
+
+    def rank(host: HostView) -> tuple[bool | int | str, ...]:
+        return (host.name != home, host.name == avoid, *_rank(host, hosts, service, rules, room))
+
+    return min(fitting, key=rank).name, ""
 
 
 def _refusal(host: HostView, spec: RevisionSpec, rules: PlacementRules, room: Room) -> str:

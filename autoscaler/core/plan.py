@@ -7,11 +7,11 @@ touched; absence counts only on a host that answers; planning again right after 
 from __future__ import annotations
 
 from autoscaler.core.actions import Action, Create, Remove, Resolve, Start, StopReplica
-from autoscaler.core.convergence import stops_first
 from autoscaler.core.revision import Stop
 from autoscaler.core.rollout import Preflight, replica_name
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import observed_by_identity
+from autoscaler.core.split import stops_first
 from autoscaler.core.state import Replica, ServiceState
 from autoscaler.core.world import ObservedReplica, World
 

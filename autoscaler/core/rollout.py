@@ -24,13 +24,15 @@ class Idle:
 class Preflight:
     """A deployment was accepted; its image is being resolved. No replica is touched.
 
-    ``base`` is the revision to go back to where the image cannot be had and replicas of a superseded one run.
+    ``base`` is the revision to go back to where the image cannot be had and replicas of a superseded one run. ``after``
+    is the halt that the deployment found, to return to where it comes to nothing.
     """
 
     deployment: Deployment
     since: float
     resolve_by: float
     base: int | None
+    after: Halted | None = None
     phase: Literal["preflight"] = "preflight"
 
 
@@ -71,12 +73,15 @@ class Held:
     """The rollout stands still: replaces nothing; lost replicas are made again in kind, demand is still split.
 
     ``resumed`` is the phase to go back to; its clock stopped at ``held_at``. ``until``: where the hold ends by itself.
+    ``kept``: how many replicas of which revision stand meanwhile (revision, count), as split for ``demand``.
     """
 
     why: Literal["operator", "freeze", "failure"]
     resumed: Advancing | Soaking
     held_at: float
     until: float | None
+    kept: tuple[tuple[int, int], ...] = ()
+    demand: int = 0
     phase: Literal["held"] = "held"
 
 
@@ -117,9 +122,11 @@ class Retiring:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """No replica runs and no event is taken until the service is configured again."""
+    """No replica runs and no event is taken until the service is configured again: until its settings are other than
+    those with the fingerprint ``settings``."""
 
     since: float
+    settings: str = ""
     phase: Literal["retired"] = "retired"
 
 

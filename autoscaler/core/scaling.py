@@ -13,6 +13,7 @@ from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import Clamp, ProposalNote
 from autoscaler.core.freezing import scaling_frozen
 from autoscaler.core.proposals import Hold, Rollback, Scale, Update
+from autoscaler.core.rollout import Retired, Retiring
 from autoscaler.core.settings import ServiceSettings, StepLimit
 from autoscaler.core.state import Conclusion, ServiceState
 from autoscaler.core.stimuli import Evaluate, PolicyVote
@@ -97,7 +98,7 @@ class _Passage:
 def evaluate(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> None:
     """Turn the votes into a new demand, or into a conclusion that it stays, recorded only where the conclusion changed."""
     state = draft.state
-    if state.revision == 0:
+    if state.revision == 0 or isinstance(state.rollout, Retiring | Retired):
         return
     wish = combine(stimulus.votes, state.demand, settings.scaling.combine)
     if state.override is not None:
@@ -105,9 +106,8 @@ def evaluate(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> Non
     if wish is None:
         return
     passage = _Passage(state, settings, stimulus, wish.to)
-    if state.override is None:
-        for guard in _GUARDS:
-            guard(passage)
+    for guard in _GUARDS if state.override is None else (_bounds, _freeze):
+        guard(passage)
     _conclude(draft, settings, stimulus, wish, passage)
 
 
@@ -245,7 +245,8 @@ def _plugins(passage: _Passage) -> None:
         elif note.to is None and not note.unknown:
             passage.clamp(note.guard, demand, f"veto: {note.text}")
         elif note.to is not None:
-            passage.clamp(note.guard, max(0, note.to), note.text)
+            low, high = min(demand, passage.to), max(demand, passage.to)
+            passage.clamp(note.guard, max(low, min(note.to, high)), note.text)
     if passage.stimulus.guards:
         _bounds(passage)
 

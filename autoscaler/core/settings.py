@@ -6,6 +6,7 @@ services (configuration by template), so nothing here names a service. Pure.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -149,3 +150,8 @@ class ServiceSettings:
     events: EventRules = EventRules()
     revision: RevisionSpec | None = None
     route: Route | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when anything configured for the service does."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:32]

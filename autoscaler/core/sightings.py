@@ -28,9 +28,16 @@ class Failure:
     blame: Blame
 
 
+VANISHED_AFTER_S = 15.0
+"""A replica whose creation was confirmed and that was not seen since counts as gone after so long, as hosts tell late."""
+
+
 def observed_by_identity(world: World) -> dict[tuple[int, int, int], ObservedReplica]:
-    """The service's observed replicas by (slot, revision, attempt)."""
-    return {(seen.slot, seen.revision, seen.attempt): seen for seen in world.replicas}
+    """The service's replicas that are seen now, by (slot, revision, attempt); what an unknown host showed last is not."""
+    if not world.replicas:
+        return {}
+    silent = {host.name for host in world.hosts if not host.known}
+    return {(seen.slot, seen.revision, seen.attempt): seen for seen in world.replicas if seen.host not in silent}
 
 
 def is_available(replica: Replica, seen: ObservedReplica | None) -> bool:
@@ -73,32 +80,46 @@ def note_sightings(draft: Draft, settings: ServiceSettings, world: World) -> lis
 def _note_available(
     draft: Draft, settings: ServiceSettings, world: World, seen: dict[tuple[int, int, int], ObservedReplica]
 ) -> None:
+    """Write down which replicas exist (where no outcome said so) and which became available."""
     rules, state = settings.update, draft.state
+    found: list[str] = []
     fresh: list[str] = []
     replicas: list[Replica] = []
     for replica in state.replicas:
+        noted = replica
         sighted = seen.get((replica.slot, replica.revision, replica.attempt))
-        since = sighted.healthy_since if sighted is not None else None
-        ripe = since is not None and since + rules.min_healthy_s <= world.now and is_serving(sighted)
-        if replica.available_at is None and ripe and sighted is not None and sighted.healthy:
-            replica = replace(replica, available_at=world.now, created_at=replica.created_at or world.now)
-            fresh.append(f"s{replica.slot}.r{replica.revision}.{replica.attempt}")
-        replicas.append(replica)
-    if not fresh:
+        if sighted is not None and replica.available_at is None:
+            label = f"s{replica.slot}.r{replica.revision}.{replica.attempt}"
+            if replica.created_at is None and sighted.name not in world.uncertain:
+                noted = replace(noted, created_at=world.now)
+                found.append(label)
+            since = sighted.healthy_since
+            if sighted.healthy and since is not None and since + rules.min_healthy_s <= world.now and is_serving(sighted):
+                noted = replace(noted, available_at=world.now, created_at=noted.created_at or world.now)
+                fresh.append(label)
+        replicas.append(noted)
+    if not found and not fresh:
         return
     changes: dict[str, Any] = {"replicas": tuple(replicas)}
+    if fresh:
+        changes |= _progressed(state, rules, world.now, replicas)
+    code, names = ("available", fresh) if fresh else ("found", found)
+    draft.add("observed", "schedule", because(code, f"{code}: {', '.join(names)}", count=len(names)), **changes)
+
+
+def _progressed(state: ServiceState, rules: UpdateRules, now: float, replicas: list[Replica]) -> dict[str, Any]:
+    """What else changes when replicas became available: the progress deadline, and the standing of a first success."""
+    changes: dict[str, Any] = {}
     rollout = state.rollout
     if isinstance(rollout, Advancing | RollingBack):
-        changes["rollout"] = replace(rollout, progress_by=max(rollout.progress_by, world.now + rules.deadline_s))
+        changes["rollout"] = replace(rollout, progress_by=max(rollout.progress_by, now + rules.deadline_s))
     current = state.current
-    if current is not None and current.standing == "unproven":
-        if any(r.revision == current.number and r.available_at is not None for r in replicas):
-            changes["revisions"] = tuple(
-                replace(r, standing="healthy") if r.number == current.number else r for r in state.revisions
-            )
-    draft.add(
-        "observed", "schedule", because("available", f"available: {', '.join(fresh)}", count=len(fresh)), **changes
-    )
+    proven = any(r.revision == state.revision and r.available_at is not None for r in replicas)
+    if current is not None and current.standing == "unproven" and proven:
+        changes["revisions"] = tuple(
+            replace(r, standing="healthy") if r.number == current.number else r for r in state.revisions
+        )
+    return changes
 
 
 def _failure_of(
@@ -108,11 +129,11 @@ def _failure_of(
     world: World,
     seen: dict[tuple[int, int, int], ObservedReplica],
 ) -> Failure | None:
-    if any(
-        name.endswith(f".{replica_name(draft.state.service, replica.slot, replica.revision, replica.attempt)}")
-        for name in world.uncertain
-    ):
-        return None
+    state = draft.state
+    if world.uncertain:
+        name = f".{replica_name(state.service, replica.slot, replica.revision, replica.attempt)}"
+        if any(uncertain.endswith(name) for uncertain in world.uncertain):
+            return None
     sighted = seen.get((replica.slot, replica.revision, replica.attempt))
     label = f"s{replica.slot}.r{replica.revision}.{replica.attempt} on {replica.host}"
     if sighted is None:
@@ -122,52 +143,70 @@ def _failure_of(
         note = f": {sighted.note}" if sighted.note else ""
         text = f"{label} exited with code {sighted.exit_code}{lived}{note}"
         return Failure(replica, because("exited", text, exit_code=sighted.exit_code or 0), "revision")
-    if sighted.healthy is False:
-        return Failure(
-            replica,
-            because("unhealthy", f"{label} failed its health checks{': ' + sighted.note if sighted.note else ''}"),
-            "revision",
-        )
-    waited = world.now - (sighted.started_at or replica.created_at or replica.placed_at)
+    if sighted.healthy is False and (replica.available_at is None or is_judged(state, replica)):
+        text = f"{label} failed its health checks{': ' + sighted.note if sighted.note else ''}"
+        return Failure(replica, because("unhealthy", text), "revision")
     limit = settings.update.startup_deadline_s
+    waited = world.now - _begun_at(replica, sighted)
     if replica.available_at is None and sighted.healthy is not True and waited >= limit:
-        return Failure(
-            replica,
-            because("startup_deadline", f"{label} not healthy in {limit:g} s", waited_s=round(waited, 3)),
-            "revision",
-        )
+        never_ran = sighted.condition == "created"
+        text = f"{label} not {'started' if never_ran else 'healthy'} in {limit:g} s"
+        reason = because("startup_deadline", text, waited_s=round(waited, 3))
+        return Failure(replica, reason, "host" if never_ran else "revision")
     return None
+
+
+def is_judged(state: ServiceState, replica: Replica) -> bool:
+    """Whether the rollout under way stands or falls with the replica: it is the target's, and made for this rollout."""
+    rollout = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
+    match rollout:
+        case Advancing(target=target) | Soaking(target=target):
+            return replica.revision == target
+        case RollingBack(target=target, started_at=started_at):
+            return replica.revision == target and replica.placed_at >= started_at
+        case _:
+            return False
+
+
+def _begun_at(replica: Replica, sighted: ObservedReplica | None) -> float:
+    """When the replica's time to become healthy began."""
+    started_at = sighted.started_at if sighted is not None else None
+    return started_at or replica.created_at or replica.placed_at
 
 
 def _absence_of(replica: Replica, label: str, settings: ServiceSettings, world: World) -> Failure | None:
     host = world.host(replica.host)
     if host is None:
-        return (
-            Failure(replica, because("host_gone", f"{label}: the host left the pool"), "host") if world.hosts else None
-        )
+        reason = because("host_gone", f"{label}: the host left the pool")
+        return Failure(replica, reason, "host") if world.hosts else None
     if host.condition == "lost":
         lost = sum(1 for other in world.hosts if other.condition == "lost")
-        if lost * 2 > len(world.hosts) and len(world.hosts) > 1:
-            return None
-        if world.now < host.since + settings.placement.host_grace_s:
+        if lost * 2 > len(world.hosts) > 1 or world.now < host.since + settings.placement.host_grace_s:
             return None
         return Failure(replica, because("host_lost", f"{label}: the host is lost"), "host")
-    if not host.known:
+    due = missing_due(replica, settings)
+    if not host.known or world.now < due:
         return None
     if replica.created_at is not None:
         return Failure(replica, because("vanished", f"{label} is gone though nobody here removed it"), "drift")
-    limit = settings.update.startup_deadline_s
-    if world.now >= replica.placed_at + limit:
-        return Failure(replica, because("not_created", f"{label} could not be created in {limit:g} s"), "host")
-    return None
+    waited_s = settings.update.startup_deadline_s
+    return Failure(replica, because("not_created", f"{label} could not be created in {waited_s:g} s"), "host")
+
+
+def missing_due(replica: Replica, settings: ServiceSettings) -> float:
+    """When a replica that is not seen on a host that answers counts as failed."""
+    if replica.available_at is not None:
+        return replica.available_at
+    if replica.created_at is not None:
+        return replica.created_at + VANISHED_AFTER_S
+    return replica.placed_at + settings.update.startup_deadline_s
 
 
 def startup_due(replica: Replica, sighted: ObservedReplica | None, settings: ServiceSettings) -> float | None:
     """When the replica fails for not having become healthy, or None where that clock does not run."""
     if replica.available_at is not None or (sighted is not None and sighted.healthy is True):
         return None
-    begun = (sighted.started_at if sighted is not None else None) or replica.created_at or replica.placed_at
-    return begun + settings.update.startup_deadline_s
+    return _begun_at(replica, sighted) + settings.update.startup_deadline_s
 
 
 def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
@@ -188,8 +227,18 @@ def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
     if isinstance(judged, Advancing):
         failed = failed_names(state, judged.target, judged.failed, failures)
         if failed != judged.failed:
-            moved = replace(judged, failed=failed)
-            changes["rollout"] = replace(rollout, resumed=moved) if isinstance(rollout, Held) else moved
+            judged = replace(judged, failed=failed)
+    if isinstance(rollout, Held):
+        # A hold for failure tries no failed replica again; any other hold makes again what it lost.
+        gave_up = rollout.why == "failure"
+        own = gave_up * sum(1 for f in failures if f.blame == "revision" and f.replica.revision == rollout.resumed.target)
+        kept = tuple((n, max(0, count - own) if n == rollout.resumed.target else count) for n, count in rollout.kept)
+        resumed = judged if isinstance(judged, Advancing) else rollout.resumed
+        rollout = replace(rollout, resumed=resumed, kept=kept)
+    elif judged is not rollout:
+        rollout = judged
+    if rollout is not state.rollout and rollout != state.rollout:
+        changes["rollout"] = rollout
     draft.add("observed", "heal", because(first.code, text, failed=len(failures)), **changes)
 
 
@@ -214,7 +263,8 @@ def _with_setback(
     if failure.blame == "drift":
         return (*others, known) if known.at else others
     recent = (*(when for when in known.at if when > at - rules.restart_window_s), at)[-16:]
-    return (*others, Setback(slot, recent, retry_at(recent, failure.replica.placed_at, rules, at)))
+    retry = retry_at(recent, failure.replica.placed_at, rules, at)
+    return (*others, Setback(slot, recent, retry, failure.replica.host))
 
 
 def retry_at(failures: tuple[float, ...], placed_at: float, rules: UpdateRules, at: float) -> float:
@@ -224,9 +274,3 @@ def retry_at(failures: tuple[float, ...], placed_at: float, rules: UpdateRules, 
     if count <= rules.restart_attempts:
         return max(at, placed_at + rules.restart_delay_s)
     return at + min(600.0, 30.0 * 2.0 ** (count - rules.restart_attempts - 1))
-
-
-def soaking_target(state: ServiceState) -> Soaking | None:
-    """The soak under way, held or not, or None."""
-    rollout = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
-    return rollout if isinstance(rollout, Soaking) else None

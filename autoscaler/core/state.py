@@ -32,11 +32,12 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Setback:
-    """When replicas of a slot failed lately (newest last), and before which moment it is not tried again."""
+    """When replicas of a slot failed lately (newest last), where the last did, and before when it is not tried again."""
 
     slot: int
     at: tuple[float, ...]
     retry_at: float
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,165 @@
+"""The list of wanted replicas in the making: who starts where, who stops. Used by convergence and split. Pure.
+
+An edit is one decision's: it places with what it placed before in mind, and remembers why a replica found no host.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from autoscaler.core.placement import Room, choose_host, room_of
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.sightings import Failure, is_available, observed_by_identity
+from autoscaler.core.state import Replica, ServiceState
+from autoscaler.core.world import ObservedReplica, World
+
+
+@dataclass(slots=True)
+class Edit:
+    """``replicas`` and ``attempts`` as they will be; ``vacated``: slot -> host that its last replica left in this edit;
+    ``draining``: hosts that are to be emptied."""
+
+    state: ServiceState
+    settings: ServiceSettings
+    world: World
+    replicas: list[Replica]
+    attempts: int
+    room: Room
+    seen: dict[tuple[int, int, int], ObservedReplica]
+    started: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    vacated: dict[int, str] = field(default_factory=dict)
+    draining: frozenset[str] = frozenset()
+    pending: str = ""
+
+    @property
+    def steady(self) -> list[Replica]:
+        """The wanted replicas that need not leave their host."""
+        return [r for r in self.replicas if r.host not in self.draining] if self.draining else self.replicas
+
+    def sighted(self, replica: Replica) -> ObservedReplica | None:
+        """What the hosts show of it."""
+        return self.seen.get((replica.slot, replica.revision, replica.attempt))
+
+    def available(self, replica: Replica) -> bool:
+        """Whether it counts as available now."""
+        return is_available(replica, self.sighted(replica))
+
+    def healthy(self, replica: Replica) -> bool:
+        """Whether it is known to be healthy now, for however short a time."""
+        sighted = self.sighted(replica)
+        return sighted is not None and sighted.condition == "running" and sighted.healthy is True
+
+    def sick(self, replica: Replica) -> bool:
+        """Whether it runs and is known to be sick."""
+        sighted = self.sighted(replica)
+        return sighted is not None and sighted.healthy is False
+
+    def of(self, revision: int) -> list[Replica]:
+        """The steady replicas of that revision."""
+        return [r for r in self.steady if r.revision == revision]
+
+    def other_than(self, revision: int) -> list[Replica]:
+        """The steady replicas of other revisions."""
+        return [r for r in self.steady if r.revision != revision]
+
+    def available_count(self) -> int:
+        """How many of the steady replicas are available."""
+        return sum(1 for r in self.steady if self.available(r))
+
+    def backing_off(self, slot: int) -> bool:
+        """Whether the slot failed so lately that it is not tried again yet."""
+        return any(s.slot == slot and s.retry_at > self.world.now for s in self.state.setbacks)
+
+    def start(self, slot: int, revision: int) -> bool:
+        """Want one more replica, on the best host; False where none will do."""
+        kept = self.state.revision_numbered(revision)
+        if kept is None:
+            self.pending = f"revision {revision} is no longer kept"
+            return False
+        recent = self.world.now - self.settings.update.restart_window_s
+        avoid = next((s.host for s in self.state.setbacks if s.slot == slot and s.at and s.at[-1] > recent), "")
+        home = self.vacated.get(slot, "") if kept.spec.volumes else ""
+        host, why = choose_host(
+            self.world.hosts, self.state.service, kept.spec, self.settings.placement, self.room, avoid=avoid, home=home
+        )
+        if host is None:
+            self.pending = why
+            return False
+        self.attempts += 1
+        self.replicas.append(Replica(slot, revision, self.attempts, host, self.world.now))
+        self.room.by_host[host] += 1
+        self.room.fresh[host] += 1
+        self.started.append(f"s{slot}.r{revision}.{self.attempts} on {host}")
+        return True
+
+    def start_in(self, slots: Iterable[int], revision: int, count: int) -> int:
+        """Start up to ``count`` replicas of ``revision`` in those slots that are not backing off; how many it started."""
+        started = 0
+        for slot in slots:
+            if started >= count:
+                break
+            if self.backing_off(slot):
+                continue
+            if not self.start(slot, revision):
+                break
+            started += 1
+        return started
+
+    def stop(self, replica: Replica) -> None:
+        """Want it no more."""
+        self.replicas.remove(replica)
+        self.room.by_host[replica.host] -= 1
+        self.vacated[replica.slot] = replica.host
+        self.stopped.append(f"s{replica.slot}.r{replica.revision}.{replica.attempt} on {replica.host}")
+
+    def stop_all(self, replicas: Iterable[Replica]) -> None:
+        """Want them no more."""
+        for replica in list(replicas):
+            self.stop(replica)
+
+    def may_start(self, revision: int) -> int:
+        """How many more replicas of a revision may start: one that failed none, one never seen healthy a first batch."""
+        kept = self.state.revision_numbered(revision)
+        if kept is None or kept.standing == "rejected":
+            return 0
+        present = self.of(revision)
+        first = self.settings.update.first_batch
+        if kept.standing == "unproven" and first and not any(self.healthy(r) for r in present):
+            return max(0, first - len(present))
+        return self.state.demand
+
+
+def edit_of(state: ServiceState, settings: ServiceSettings, world: World, lost: Sequence[Failure]) -> Edit:
+    """An edit that has changed nothing yet; ``lost`` are the failures just noted."""
+    seen = observed_by_identity(world)
+    unseen = [r for r in state.replicas if (r.slot, r.revision, r.attempt) not in seen]
+    room = room_of(state.replicas, unseen)
+    vacated = {f.replica.slot: f.replica.host for f in lost}
+    draining = frozenset(h.name for h in world.hosts if h.condition == "draining")
+    replicas = list(state.replicas)
+    return Edit(state, settings, world, replicas, state.attempts, room, seen, vacated=vacated, draining=draining)
+
+
+def victims(edit: Edit, among: Sequence[Replica], count: int) -> list[Replica]:
+    """Who goes first: not created, not available, on a host that drains, on the host with most of the service; ties: highest
+    slot, then the older attempt."""
+    chosen: list[Replica] = []
+    candidates = list(among)
+    crowd = Counter(r.host for r in candidates)
+    rank: Callable[[Replica], tuple[bool, bool, bool, int, int, int]] = lambda r: (  # noqa: E731 - the order as one value
+        r.created_at is not None,
+        edit.available(r),
+        r.host not in edit.draining,
+        -crowd[r.host],
+        -r.slot,
+        r.attempt,
+    )
+    for _ in range(min(max(0, count), len(candidates))):
+        victim = min(candidates, key=rank)
+        candidates.remove(victim)
+        crowd[victim.host] -= 1
+        chosen.append(victim)
+    return chosen
