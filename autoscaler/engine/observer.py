@@ -232,12 +232,12 @@ class Observer:
             self._on_change(seen.replica.service)
 
     def _presented(self, seen: _Seen) -> ObservedReplica:
-        note = seen.replica.note
-        if seen.healthy is False:
+        note, healthy = seen.replica.note, seen.healthy
+        if seen.replica.own_check and seen.replica.healthy is False:
+            healthy = False  # the image's own check has the last word when it says no
+        elif healthy is False:
             note = self.prober.note(seen.replica.id) or note
-        return replace(
-            seen.replica, healthy=seen.healthy, healthy_since=seen.since if seen.healthy else None, note=note
-        )
+        return replace(seen.replica, healthy=healthy, healthy_since=seen.since if healthy else None, note=note)
 
 
 def _as_created(action: Create, replica_id: str) -> ObservedReplica:
