@@ -27,6 +27,8 @@ REPOSITORY = "t/httpd"
 QUITS, STUBBORN, SICK = "t/quits:1", "t/stubborn:1", "t/sick:1"
 """Ends at once with code 3; runs for ever and ignores TERM; serves, and its own HEALTHCHECK fails."""
 
+ALL = (f"{REPOSITORY}:1", f"{REPOSITORY}:2", QUITS, STUBBORN, SICK)
+
 PORT = 8080
 PROGRAMS = ("sh", "httpd", "wget", "cat", "echo", "sleep", "seq", "touch", "rm", "test", "false", "true", "kill", "nc")
 HTTPD = ["/bin/httpd", "-f", "-p", str(PORT), "-h", "/www"]
@@ -52,14 +54,15 @@ def import_server(url: str, text: str, reference: str = "") -> str:
     return import_image(url, reference or f"{REPOSITORY}:{text}", f"version {text}", config)
 
 
-def copy_images(source: str, destinations: Sequence[str]) -> None:
-    """Load the test images of one engine into others, so that their ids are the same everywhere."""
+def copy_images(source: str, destinations: Sequence[str], references: Sequence[str] = ALL) -> None:
+    """Load images of one engine into others, so that their ids are the same everywhere."""
     with engine(source) as client:
-        archive = b"".join(client.get_image([f"{REPOSITORY}:1", f"{REPOSITORY}:2", QUITS, STUBBORN, SICK]))
+        archives = [b"".join(client.get_image(reference)) for reference in references]
     for destination in destinations:
         with engine(destination) as client:
-            for progress in client.load_image(archive):
-                assert "error" not in progress, progress
+            for archive in archives:
+                for progress in client.load_image(archive):
+                    assert "error" not in progress, progress
 
 
 def import_image(url: str, reference: str, page: str, config: Mapping[str, object]) -> str:
