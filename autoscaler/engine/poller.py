@@ -22,7 +22,7 @@ Publish = Callable[[str, Sequence[PolledSample]], Awaitable[None]]
 
 @dataclass(slots=True)
 class SourceCounts:
-    """What one source gave: ``failures_in_a_row`` 0 while it answers; ``answered_at`` seconds since the epoch, 0 never."""
+    """What one source gave; ``answered_at`` in seconds since the epoch, 0 where it never did."""
 
     polls: int = 0
     failures: int = 0
@@ -109,5 +109,5 @@ class Poller:
 
 
 def backoff_s(every_s: float, failures_in_a_row: int) -> float:
-    """The wait before the next poll: ``every_s``, doubled with each failure in a row up to a minute (or ``every_s``)."""
+    """The wait before the next poll: ``every_s`` doubled by each failure in a row, at most a minute or ``every_s``."""
     return min(every_s * 2.0 ** min(failures_in_a_row, 10), max(every_s, BACKOFF_MAX_S))
