@@ -54,7 +54,7 @@ class Series:
         self._source_at = -1.0
         self._floor = NEVER
 
-    def fold(self, at: float, value: float, source: str) -> FoldResult:  # noqa: C901 - flat, as calls cost here
+    def fold(self, at: float, value: float, source: str) -> FoldResult:
         """Take one sample in; says what became of it."""
         if value - value != 0.0 or at - at != 0.0:  # NaN and the infinities
             return "rejected"

@@ -41,13 +41,16 @@ class FoldCounts(NamedTuple):
 
 
 class ServiceSignals:
-    """All series of one service: by metric, and by metric and revision for samples that name a revision."""
+    """All series of one service: by metric, and by metric and revision for samples that name a revision.
+
+    Windows reach back ``horizon_s``, and never less than five minutes, so that ``mean("5m")`` is what it says.
+    """
 
     __slots__ = ("_by_revision", "_horizon_s", "_max_age_s", "_series")
 
     def __init__(self, max_age_s: float = 60.0, horizon_s: float = HORIZON_S) -> None:
         self._max_age_s = max_age_s
-        self._horizon_s = horizon_s
+        self._horizon_s = max(horizon_s, HORIZON_S)
         self._series: dict[str, Series] = {}
         self._by_revision: dict[int, dict[str, Series]] | None = None
 

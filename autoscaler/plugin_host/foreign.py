@@ -118,6 +118,20 @@ class ForeignPlugins:
             await loop.run_in_executor(self._quick_thread, self._quick.run, contexts, calls, DEADLINE_S, may_call, done)
         return answers
 
+    def guard_answer(self, binding: Binding, request: EvaluationRequest, wish: int) -> tuple[object, str]:
+        """A foreign guard asked from the loop's own thread, which waits: at most its deadline, plus a worker's
+        restart."""
+        call = Call(0, binding.use, "guard", 0, binding.raw_options, Scale(wish))
+        answers: list[Answered] = []
+        if not self._quick.run_soon(_context(request), call, DEADLINE_S, answers.append):
+            return None, "the worker is busy"
+        answered = answers[0]
+        binding.standing.took(_seconds(answered))
+        answer, why = _value(answered)
+        if why:
+            binding.standing.failed(request.now, why, late=answered.late)
+        return answer, why
+
     async def guard_note(self, binding: Binding, request: EvaluationRequest, wish: int) -> GuardNote | None:
         """One foreign guard's note about ``wish``."""
         why, answer = skip_reason(binding, request.now), None

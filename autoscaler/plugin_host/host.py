@@ -203,15 +203,18 @@ class PluginHost:
         return await self._foreign.votes(batch)
 
     def guard_notes(self, request: EvaluationRequest, wish: int) -> tuple[GuardNote, ...]:
-        """What the guards (``request.uses``) say about ``wish``, where all run in this process; none for what passes.
+        """What the guards (``request.uses``) say about ``wish``; none for what passes.
 
-        Each guard sees what the one before made of the wish; after a veto the rest is not asked.
+        Each guard sees what the one before made of the wish; after a veto the rest is not asked. A foreign one makes
+        the caller wait for the worker: `foreign_guard_notes` does not.
         """
         notes: list[GuardNote] = []
         for binding in self._bind(request.uses, "guard")[1]:
             why = skip_reason(binding, request.now)
             answer = None
-            if not why:
+            if not why and binding.call is elsewhere:
+                answer, why = self._foreign.guard_answer(binding, request, wish)
+            elif not why:
                 answer, why = ask_guard(binding, request, Scale(wish))
             note = conclude_guard(binding, request, answer, why, wish)
             if note is not None:

@@ -125,6 +125,19 @@ class WorkerProcess:
                         done(call, Answered({}, "the worker does not stay alive"))
                     return
 
+    def run_soon(self, context: bytes, call: Call, deadline_s: float, done: Callable[[Answered], None]) -> bool:
+        """Make one call; False where another batch holds the worker for longer than ``deadline_s``."""
+        if not self._lock.acquire(timeout=deadline_s):
+            return False
+        try:
+            for _ in range(RESTARTS_MAX):
+                if not self._run_some([context], [call], deadline_s, lambda _call, answered: done(answered)):
+                    return True
+            done(Answered({}, "the worker does not stay alive"))
+            return True
+        finally:
+            self._lock.release()
+
     def _run_some(
         self, contexts: list[bytes], calls: list[Call], deadline_s: float, done: Callable[[Call, Answered], None]
     ) -> list[Call]:

@@ -18,6 +18,14 @@ def autoscaler_propose() -> Callable[..., Any]:
 
 
 @pytest.fixture
+def autoscaler_scenario() -> Callable[..., Any]:
+    """`autoscaler.testing.Scenario`: events in, decisions out, on virtual time."""
+    from autoscaler.testing import Scenario  # noqa: PLC0415 - see above
+
+    return Scenario
+
+
+@pytest.fixture
 def autoscaler_plugins() -> Iterator[Callable[..., Any]]:
     """Loads plugins as the product does (``autoscaler_plugins("./mine.py", base=...)``) and ends their worker
     afterwards."""

@@ -15,6 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 import autoscaler
 
 PROPOSES = frozenset({"rollback"})
+REACH_S = 300.0
+"""How far back a signal surely remembers its samples; a longer run could never be seen."""
 Duration = Annotated[
     float,
     BeforeValidator(lambda value: value if isinstance(value, float) else autoscaler.parse_duration(value)),
@@ -29,7 +31,7 @@ class Options(BaseModel):
 
     metric: Annotated[str, Field(min_length=1)]
     above: Annotated[float, Field(allow_inf_nan=False)]
-    for_s: Annotated[Duration, Field(alias="for", ge=0)]
+    for_s: Annotated[Duration, Field(alias="for", ge=0, le=REACH_S)]
     min_samples: Annotated[int, Field(ge=1)] = 2
 
 

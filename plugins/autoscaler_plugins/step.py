@@ -18,6 +18,8 @@ import autoscaler
 DUST = 1e-9
 """Of a replica: 3.0000000001 replicas are 3."""
 
+REACH_S = 300.0
+"""How far back a signal surely remembers its samples; a longer run could never be seen."""
 Duration = Annotated[
     float,
     BeforeValidator(lambda value: value if isinstance(value, float) else autoscaler.parse_duration(value)),
@@ -37,7 +39,7 @@ class Band(BaseModel):
     add: int | None = None
     percent: Finite | None = None
     to: Annotated[int, Field(ge=0)] | None = None
-    for_s: Annotated[Duration, Field(alias="for", ge=0)] = 0.0
+    for_s: Annotated[Duration, Field(alias="for", ge=0, le=REACH_S)] = 0.0
 
     @property
     def lower(self) -> float:

@@ -36,11 +36,13 @@ class Options(BaseModel):
 @autoscaler.hookimpl
 def propose(
     service: autoscaler.ServiceFacts, signals: autoscaler.SignalsView, options: Options
-) -> autoscaler.Scale | None:
-    """Wish ``ceil(total / per_replica)``; no opinion while the metric is unknown, or negative, which no load is."""
+) -> autoscaler.Scale | autoscaler.Hold | None:
+    """Wish ``ceil(total / per_replica)``; today's demand where the total is negative, which no load is."""
     total = signals[options.metric].latest
-    if total is None or total < 0:
+    if total is None:
         return None
+    if total < 0:
+        return autoscaler.Hold(f"{total:.6g} {options.metric} is no load")
     per_replica, demand = options.per_replica, service.demand
     carried = per_replica * demand
     load = f"{total:.6g} {options.metric} over {per_replica:g} a replica"

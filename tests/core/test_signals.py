@@ -234,6 +234,13 @@ def test_signals_cross_a_process_border() -> None:
     assert copied.view(T0)["load"].latest == 1.0
 
 
+def test_windows_reach_back_five_minutes_however_short_the_horizon() -> None:
+    signals = ServiceSignals(MAX_AGE_S, horizon_s=10)
+    for at in range(0, 300, 10):
+        signals.fold("load", T0 + at, float(at), "s")
+    assert signals.view(T0 + 290)["load"].min("5m") == 0.0
+
+
 samples = st.lists(
     st.tuples(st.integers(0, 400), st.sampled_from([0.0, 1.0, 2.5, 40.0, -3.0]), st.sampled_from("ab")), max_size=120
 )

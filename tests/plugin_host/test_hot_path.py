@@ -113,7 +113,9 @@ async def test_a_guard_passes_changes_or_vetoes_and_failing_is_unknown(
 ) -> None:
     text = GUARD.format(body=body)
     assert notes(load(g=text, trusted=True), "g") == expected
-    foreign = await load(g=text).foreign_guard_notes(a_request("g"), 8)
+    host = load(g=text)
+    assert notes(host, "g") == expected
+    foreign = await host.foreign_guard_notes(a_request("g"), 8)
     assert [(n.guard, n.to, n.text, n.unknown) for n in foreign] == expected
 
 

@@ -67,3 +67,8 @@ def test_options_survive_their_own_json() -> None:
 def test_for_needs_a_unit(written: object) -> None:
     with pytest.raises(ValueError, match=r"unit|duration"):
         error_rate.Options.model_validate({**OPTIONS, "for": written})
+
+
+def test_a_time_that_signals_do_not_reach_back_is_refused() -> None:
+    with pytest.raises(ValueError, match="less than or equal to 300"):
+        error_rate.Options.model_validate({**OPTIONS, "for": "6m"})

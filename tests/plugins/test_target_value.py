@@ -47,12 +47,14 @@ def test_outside_the_tolerance_it_moves(total: float, to: int) -> None:
     assert proposal.to == to
 
 
-@pytest.mark.parametrize(
-    "given",
-    [unknown("requests_per_second"), signal("requests_per_second", -1.0), signal("requests_per_second", 9.0, age=61)],
-)
-def test_what_is_no_load_is_no_opinion(given: GivenSignal) -> None:
+@pytest.mark.parametrize("given", [unknown("requests_per_second"), signal("requests_per_second", 9.0, age=61)])
+def test_an_unknown_total_is_no_opinion(given: GivenSignal) -> None:
     assert propose(target_value, a_service(demand=10), [given], OPTIONS) is None
+
+
+def test_a_negative_total_keeps_todays_demand() -> None:
+    proposal = propose(target_value, a_service(demand=10), [signal("requests_per_second", -1.0)], OPTIONS)
+    assert proposal == autoscaler.Hold("-1 requests_per_second is no load")
 
 
 @pytest.mark.parametrize(("written", "ratio"), [("10%", 0.1), (0.1, 0.1), ("0.25", 0.25), (0, 0.0)])
