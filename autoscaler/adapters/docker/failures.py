@@ -57,7 +57,7 @@ _TEXTS: tuple[tuple[tuple[str, ...], Result, Blame], ...] = (
 )
 """Texts of engine errors, first match counts, whatever the status is."""
 
-_REGISTRY_SAYS_NO = "not found|manifest unknown|access.*denied|unauthorized|repository does not exist|invalid reference"
+_REGISTRY_SAYS_NO = "not found|manifest unknown|denied|unauthorized|no basic auth|does not exist|invalid reference"
 
 
 @dataclass(frozen=True, slots=True)

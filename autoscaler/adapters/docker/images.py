@@ -48,7 +48,8 @@ def look_up(client: EngineClient, reference: str) -> Image | None:
 def pull(client: EngineClient, reference: str, credentials: Mapping[str, str] | None) -> Image:
     """Pull a tag or digest to this host and return what it is. Raises CallFailed where the registry or host says no."""
     repository, tag = parse_repository_tag(reference)
-    login = dict(credentials) if credentials else None
+    # An empty login, never None: without one the SDK reads the user's config.json again, at this very moment.
+    login = dict(credentials or {})
     for progress in client.pull(repository, tag=tag or "latest", stream=True, decode=True, auth_config=login):
         client.left_s()
         if "error" in progress:

@@ -1,0 +1,164 @@
+"""Pulling: a tag becomes a digest once, other hosts take exactly that, and only the configuration's logins are used."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoscaler.adapters.docker import DockerTarget
+from autoscaler.configuration.settings import Registry as Login
+from autoscaler.configuration.settings import TargetSettings
+from autoscaler.core.actions import Outcome, Resolve
+from autoscaler.core.revision import RevisionSpec
+from tests.contract.arena_docker import DockerArena, host_settings, open_arena
+from tests.contract.replicas import Asks
+from tests.parts import PartMissing, dockerd, images
+from tests.parts.registry import Registry, registry
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def arena(request: pytest.FixtureRequest) -> Iterator[DockerArena]:
+    with open_arena(request) as opened:
+        if not opened.url.startswith("unix://"):
+            pytest.skip("docker: the engine must be on this machine, to pull from its loopback")
+        try:
+            yield opened
+        finally:
+            opened.clean()
+            forget(opened.url)
+
+
+def forget(url: str) -> None:
+    """Remove what was pulled."""
+    with images.engine(url) as client:
+        for image in client.images():
+            for name in [*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())]:
+                if name.startswith("127.0.0.1:"):
+                    client.remove_image(image["Id"], force=True)
+                    break
+
+
+@asynccontextmanager
+async def opened(arena: DockerArena, *logins: Login, urls: tuple[str, ...] = ()) -> AsyncIterator[DockerTarget]:
+    settings = tuple(host_settings(f"h{number}", url) for number, url in enumerate((arena.url, *urls), 1))
+    target = DockerTarget(TargetSettings("edge", "docker", hosts=settings), arena.cluster, logins)
+    await target.open()
+    try:
+        yield target
+    finally:
+        await target.close()
+
+
+async def resolved(target: DockerTarget, image: str, **rules: str) -> Outcome:
+    return await target.resolve(Resolve("web", RevisionSpec(image=image, **rules)))  # type: ignore[arg-type]
+
+
+@contextmanager
+def second_engine() -> Iterator[dockerd.Dockerd]:
+    # Not pytest's own folder: the paths of the engine's sockets may have 104 characters.
+    with tempfile.TemporaryDirectory(prefix="engine-") as folder:
+        try:
+            engine = dockerd.start(Path(folder) / "d")
+        except PartMissing as error:
+            pytest.skip(f"docker: {error}")
+        with engine:
+            yield engine
+
+
+def pinned(origin: Registry, digest: str) -> str:
+    return f"{origin.host}/t/web@{digest}"
+
+
+async def test_a_tag_is_pulled_and_pinned_by_its_digest(arena: DockerArena) -> None:
+    with registry() as origin:
+        digest = origin.push("t/web", "1", "one")
+        async with opened(arena) as target:
+            outcome = await resolved(target, f"{origin.host}/t/web:1")
+            assert (outcome.result, outcome.pinned) == ("done", pinned(origin, digest))
+            asks = Asks(target, arena.cluster, "h1")
+            running = await asks.run(RevisionSpec(image="x", pinned=outcome.pinned))
+            with images.engine(arena.url) as client:
+                assert client.inspect_container(running.id)["Config"]["Image"] == outcome.pinned
+
+
+async def test_a_local_tag_is_not_pulled_again_unless_always(arena: DockerArena) -> None:
+    with registry() as origin:
+        first = origin.push("t/web", "1", "one")
+        async with opened(arena) as target:
+            await resolved(target, f"{origin.host}/t/web:1")
+            second = origin.push("t/web", "1", "two")
+            assert (await resolved(target, f"{origin.host}/t/web:1")).pinned == pinned(origin, first)
+            assert (await resolved(target, f"{origin.host}/t/web:1", pull="always")).pinned == pinned(origin, second)
+
+
+async def test_a_host_that_lost_the_content_pulls_it_before_creation(arena: DockerArena) -> None:
+    with registry() as origin:
+        origin.push("t/web", "1", "one")
+        async with opened(arena) as target:
+            outcome = await resolved(target, f"{origin.host}/t/web:1")
+            forget(arena.url)
+            created = await Asks(target, arena.cluster, "h1").create(RevisionSpec(image="x", pinned=outcome.pinned))
+            assert created.condition == "created"
+
+
+async def test_other_hosts_take_the_same_content_though_the_tag_moves(arena: DockerArena) -> None:
+    with second_engine() as second, registry() as origin:
+        digest = origin.push("t/web", "1", "one")
+        async with opened(arena, urls=(second.url,)) as target:
+            outcome = await resolved(target, f"{origin.host}/t/web:1")
+            assert outcome.pinned == pinned(origin, digest)
+            origin.push("t/web", "1", "two")
+            assert all(not listing.host.lacks_images for listing in await target.list_replicas())
+            with images.engine(second.url) as client:
+                assert client.inspect_image(outcome.pinned)["RepoDigests"] == [outcome.pinned]
+
+
+async def test_what_the_registry_does_not_have_is_the_revisions_fault(arena: DockerArena) -> None:
+    with registry() as origin:
+        async with opened(arena) as target:
+            outcome = await resolved(target, f"{origin.host}/t/web:404")
+    assert (outcome.result, outcome.blame) == ("refused", "revision")
+
+
+async def test_a_registry_that_is_away_is_unavailable(arena: DockerArena) -> None:
+    with registry() as origin:
+        gone = f"{origin.host}/t/web"
+    async with opened(arena) as target:
+        assert (await resolved(target, f"{gone}:1")).result == "unavailable"
+        spec = RevisionSpec(image="x", pinned=f"{gone}@sha256:{'0' * 64}")
+        asks = Asks(target, arena.cluster, "h1")
+        outcome = await target.create(asks.creation(spec))
+        assert (outcome.result, outcome.blame) == ("unavailable", "host")
+        assert (await asks.view()).lacks_images == {spec.pinned}
+
+
+async def test_the_configurations_login_is_used_and_the_users_own_is_not(
+    arena: DockerArena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "password").write_text("s3cret\n", encoding="utf-8")
+    with registry(("ci", "s3cret")) as origin:
+        origin.push("t/web", "1", "one")
+        users = {"auths": {origin.host: {"auth": base64.b64encode(b"ci:s3cret").decode()}}}
+        (tmp_path / "config.json").write_text(json.dumps(users), encoding="utf-8")
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        async with opened(arena) as target:
+            refused = await resolved(target, f"{origin.host}/t/web:1")
+        login = Login(origin.host, "ci", tmp_path / "password")
+        async with opened(arena, login) as target:
+            done = await resolved(target, f"{origin.host}/t/web:1")
+        async with opened(arena, replace(login, password_file=tmp_path / "gone")) as target:
+            unreadable = await resolved(target, f"{origin.host}/t/web:1", pull="always")
+    assert (refused.result, refused.blame) == ("refused", "revision")
+    assert done.result == "done"
+    assert unreadable.result == "unavailable"
+    assert "password file" in unreadable.text
+    assert "s3cret" not in refused.text + done.text + unreadable.text
