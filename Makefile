@@ -15,7 +15,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 CHART := helm/autoscaler
-HELM := $(or $(shell command -v helm),$(wildcard $(HOME)/.cache/eventscaler-parts/bin/helm))
+CACHE := $(or $(AUTOSCALER_PARTS_CACHE),$(HOME)/.cache/eventscaler-parts)
+HELM := $(or $(shell command -v helm),$(wildcard $(CACHE)/bin/helm))
 RULES := $(wildcard $(CHART)/rules/*.yaml)
 
 .PHONY: help demo test check check-lint check-types check-layers check-duplicates check-chart check-rules bench docs clean
