@@ -130,19 +130,25 @@ class ReplicaDirectories:
 
     def record(self, name: str) -> Record | None:
         """What was asked for; None where there is no such replica. Raises ValueError where the record is not ours."""
+        # A directory that appears or vanishes between two looks is looked at again.
+        for _ in range(3):
+            try:
+                return self._read(name)
+            except (FileNotFoundError, NotADirectoryError):
+                self._records.pop(name, None)
+                if not (self.root / name).exists():
+                    return None
+        raise ValueError(f"{self.root / name} holds no record.json")
+
+    def _read(self, name: str) -> Record:
         path = self.root / name / "record.json"
+        stat = path.stat()
+        version = (stat.st_ino, stat.st_mtime_ns)
+        cached = self._records.get(name)
+        if cached is not None and cached[0] == version:
+            return cached[1]
         try:
-            stat = path.stat()
-            version = (stat.st_ino, stat.st_mtime_ns)
-            cached = self._records.get(name)
-            if cached is not None and cached[0] == version:
-                return cached[1]
             record = Record.decoded(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            self._records.pop(name, None)
-            if (self.root / name).exists():
-                raise ValueError(f"{self.root / name} holds no record.json") from None
-            return None
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: {error!r}") from error
         self._records[name] = (version, record)
