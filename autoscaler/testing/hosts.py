@@ -37,7 +37,8 @@ class ScenarioHost:
             case Create():
                 self._replicas[action.name] = ObservedReplica(
                     id=action.name, name=action.name, service=action.service, slot=action.slot,
-                    revision=action.revision, attempt=action.attempt, host=action.host, condition="created", generation=action.generation,
+                    revision=action.revision, attempt=action.attempt, host=action.host,
+                    condition="created", generation=action.generation,
                     token=action.token,
                 )  # fmt: skip
             case Start(name=name):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoscaler.core.observation import ServiceFacts
 from autoscaler.core.proposals import Proposal
 from autoscaler.core.settings import PolicyUse
 from autoscaler.core.signals import ServiceSignals
 from autoscaler.core.stimuli import PolicyVote
-from autoscaler.plugin_host import EvaluationRequest, PluginHost
 from autoscaler.testing.builders import NOW, GivenSignal, signals_of
+
+if TYPE_CHECKING:
+    from autoscaler.plugin_host import PluginHost
 
 
 def vote(
@@ -30,7 +32,7 @@ def vote(
 
     A changed memory is written back into ``memory``. Raises AssertionError where the module or the options are wrong.
     """
-    host = PluginHost.of_modules(policy=policy)
+    host = _host_of(policy)
     return _ask(host, service, signals_of(signals, now, max_age), options or {}, now, max_age, memory)
 
 
@@ -46,10 +48,16 @@ def propose(
 ) -> Proposal | None:
     """What the policy proposes; None where it has no opinion. Raises AssertionError where it raised or answered
     nonsense."""
-    host = PluginHost.of_modules(policy=policy)
+    host = _host_of(policy)
     cast = _ask(host, service, signals_of(signals, now, max_age), options or {}, now, max_age, memory)
     assert not host.stats()["policy"].failures, cast.unknown  # noqa: S101 - this is an assertion of a test
     return cast.proposal
+
+
+def _host_of(policy: ModuleType) -> PluginHost:
+    from autoscaler.plugin_host import PluginHost  # noqa: PLC0415 - heavy: see the package
+
+    return PluginHost.of_modules(policy=policy)
 
 
 def _ask(
@@ -61,6 +69,8 @@ def _ask(
     max_age: float,
     memory: dict[str, Any] | None,
 ) -> PolicyVote:
+    from autoscaler.plugin_host import EvaluationRequest  # noqa: PLC0415 - heavy: see the package
+
     _, problems = host.validate_options("policy", options)
     assert not problems, "\n".join(str(problem) for problem in problems)  # noqa: S101 - this is an assertion of a test
     kept = {"policy": memory} if memory is not None else {}

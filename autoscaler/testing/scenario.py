@@ -16,9 +16,6 @@ from typing import Any
 from autoscaler.core.records import Record
 from autoscaler.core.settings import Bounds, PolicyUse, ServiceSettings
 from autoscaler.core.state import ServiceState
-from autoscaler.engine.shard import Shard, ShardSetup
-from autoscaler.ledger.partition_record import PartitionRecord
-from autoscaler.plugin_host import PluginHost
 from autoscaler.ports.stream import Batch, StoredMessage, Topic
 from autoscaler.testing.builders import NOW
 from autoscaler.testing.hosts import ScenarioHost
@@ -47,6 +44,11 @@ class Scenario:
         start_s: float = 1.0,
         deployed: bool = True,
     ) -> None:
+        # heavy: see the package
+        from autoscaler.engine.shard import Shard, ShardSetup  # noqa: PLC0415
+        from autoscaler.ledger.partition_record import PartitionRecord  # noqa: PLC0415
+        from autoscaler.plugin_host import PluginHost  # noqa: PLC0415
+
         policies = {"policy": (policy, options), **others}
         self.plugins = PluginHost.of_modules(**{name: module for name, (module, _) in policies.items()})
         uses = tuple(PolicyUse(name, self._checked(name, given)) for name, (_, given) in policies.items())
