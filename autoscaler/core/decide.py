@@ -82,6 +82,7 @@ def _settle(
         hold_or_resume(draft, settings)
         progress(draft, settings, world, soak_unknown)
         begin_waiting(draft, settings)
+        hold_or_resume(draft, settings)
         converge(draft, settings, world, lost)
         lost = []
         if draft.state is before:

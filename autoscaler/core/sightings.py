@@ -33,11 +33,12 @@ VANISHED_AFTER_S = 15.0
 
 
 def observed_by_identity(world: World) -> dict[tuple[int, int, int], ObservedReplica]:
-    """The service's replicas that are seen now, by (slot, revision, attempt); what an unknown host showed last is not."""
+    """The service's replicas that are seen now, by (slot, revision, attempt): what an unknown host showed last is not, nor
+    is what runs on a host that left the pool."""
     if not world.replicas:
         return {}
-    silent = {host.name for host in world.hosts if not host.known}
-    return {(seen.slot, seen.revision, seen.attempt): seen for seen in world.replicas if seen.host not in silent}
+    telling = {host.name for host in world.hosts if host.known}
+    return {(seen.slot, seen.revision, seen.attempt): seen for seen in world.replicas if seen.host in telling}
 
 
 def is_available(replica: Replica, seen: ObservedReplica | None) -> bool:

@@ -80,17 +80,23 @@ def a_replica(slot: int = 0, revision: int = 1, attempt: int | None = None, host
 
 
 def a_service(
-    replicas: int = 0, *, revision: int = 1, hosts: tuple[str, ...] = ("h1", "h2"), **changes: Any
+    replicas: int | tuple[Replica, ...] = 0,
+    *,
+    revision: int = 1,
+    hosts: tuple[str, ...] = ("h1", "h2"),
+    **changes: Any,
 ) -> ServiceState:
-    """A service with one stable revision and so many available replicas, spread over the hosts."""
+    """A service with one stable revision and so many available replicas, spread over the hosts, or exactly these."""
+    if isinstance(replicas, int):
+        replicas = tuple(a_replica(s, revision, s + 1, hosts[s % len(hosts)]) for s in range(replicas))
     given: dict[str, Any] = {
         "generation": 3,
-        "demand": replicas,
+        "demand": len(replicas),
         "initialised": True,
         "revision": revision,
         "revisions": (a_revision(revision),),
-        "replicas": tuple(a_replica(s, revision, s + 1, hosts[s % len(hosts)]) for s in range(replicas)),
-        "attempts": replicas,
+        "replicas": replicas,
+        "attempts": max((r.attempt for r in replicas), default=0),
     }
     return ServiceState("web", **(given | changes))
 
