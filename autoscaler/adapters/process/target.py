@@ -111,7 +111,7 @@ class ProcessTarget:
 
     async def changes(self) -> AsyncIterator[HostChange]:
         """Ends are seen at once, what other members do within 0.3 s."""
-        watch = Watch(self._directories)
+        watch = Watch(self._directories, self._threads)
         self._watches.add(watch)
         try:
             async for change in watch.changes():

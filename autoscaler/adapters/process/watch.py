@@ -11,8 +11,9 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 
-from autoscaler.adapters.process.identity import reap
+from autoscaler.adapters.process.identity import ProcessIdentity, reap
 from autoscaler.adapters.process.record import HOST, ReplicaDirectories
 from autoscaler.core.world import ObservedReplica
 from autoscaler.ports.target import HostChange
@@ -25,8 +26,9 @@ SAME_STAMP_NS = 20_000_000
 class Watch:
     """One consumer's view of the replicas; reports what differs from what it saw before."""
 
-    def __init__(self, directories: ReplicaDirectories) -> None:
+    def __init__(self, directories: ReplicaDirectories, threads: Executor) -> None:
         self._directories = directories
+        self._threads = threads
         self._seen: dict[str, ObservedReplica] = {}
         self._pidfds: dict[str, int] = {}
         self._pids: dict[str, int] = {}
@@ -50,10 +52,12 @@ class Watch:
     async def changes(self) -> AsyncIterator[HostChange]:
         """Every change from now on, for ever."""
         try:
-            self._look()
+            await self._look()
+            for name in self._nudged:  # changed while the first look was under way: to be told, not taken as known
+                self._seen.pop(name, None)
             while True:
                 await self._woken()
-                for change in self._look():
+                for change in await self._look():
                     yield change
         finally:
             self.close()
@@ -66,23 +70,33 @@ class Watch:
             self._nudged |= self._polled
         self._wake.clear()
 
-    def _look(self) -> list[HostChange]:
+    async def _look(self) -> list[HostChange]:
+        nudged, self._nudged = self._nudged, set()
         try:
-            names = self._due()
-            self._nudged.clear()
-            changes = [self._compare(name) for name in sorted(names)]
+            looks = await asyncio.get_running_loop().run_in_executor(self._threads, self._read, nudged)
         except OSError:
             # The listing names the trouble; here it only means, once: ask for it.
             self._stamp = 0
+            self._nudged |= nudged
             known, self._readable = self._readable, False
             return [HostChange(HOST)] if known else []
+        changes = [self._compare(name, look) for name, look in looks.items()]
         if not self._readable:
             self._readable = True
             changes.insert(0, HostChange(HOST))
         return [change for change in changes if change is not None]
 
-    def _due(self) -> set[str]:
-        due = set(self._nudged)
+    def _read(self, nudged: set[str]) -> dict[str, tuple[ObservedReplica | None, ProcessIdentity | None]]:
+        """In a thread: the replicas to compare, and their supervisors. Nothing else changes what is read here."""
+        looks: dict[str, tuple[ObservedReplica | None, ProcessIdentity | None]] = {}
+        for name in sorted(self._due(nudged)):
+            replica = self._directories.observe(name)
+            running = replica is not None and replica.condition == "running"
+            looks[name] = (replica, self._directories.standing(name).supervisor if running else None)
+        return looks
+
+    def _due(self, nudged: set[str]) -> set[str]:
+        due = set(nudged)
         try:
             stamp = self._directories.root.stat()
         except FileNotFoundError:
@@ -95,27 +109,26 @@ class Watch:
             due |= {name for name, replica in self._seen.items() if replica.condition != "running"}
         return due
 
-    def _compare(self, name: str) -> HostChange | None:
+    def _compare(self, name: str, look: tuple[ObservedReplica | None, ProcessIdentity | None]) -> HostChange | None:
         before = self._seen.get(name)
-        now = self._directories.observe(name)
+        now, supervisor = look
         if now is None:
             self._unwatch(name)
             self._polled.discard(name)
             self._seen.pop(name, None)
             return HostChange(HOST, removed=before.id) if before is not None else None
-        self._follow(name, now)
+        self._follow(name, now, supervisor)
         self._seen[name] = now
         return None if now == before else HostChange(HOST, replica=now)
 
-    def _follow(self, name: str, replica: ObservedReplica) -> None:
+    def _follow(self, name: str, replica: ObservedReplica, supervisor: ProcessIdentity | None) -> None:
         if replica.condition != "running":
             self._unwatch(name)
             self._polled.discard(name)
         elif name not in self._pidfds and name not in self._polled:
-            self._watch(name)
+            self._watch(name, supervisor)
 
-    def _watch(self, name: str) -> None:
-        supervisor = self._directories.standing(name).supervisor
+    def _watch(self, name: str, supervisor: ProcessIdentity | None) -> None:
         try:
             descriptor = supervisor.open_pidfd() if supervisor is not None else None
         except OSError:
