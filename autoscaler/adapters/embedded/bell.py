@@ -37,8 +37,7 @@ class Bell:
         name = f"{os.getpid()}-{next(_numbers)}"
         hidden = self._directory / f".{name}"
         try:
-            self._directory.mkdir(exist_ok=True)
-            os.mkfifo(hidden, 0o600)
+            self._make(hidden)
             # Opened before others can see it: a pipe in sight without a reader is one whose owner died.
             self._pipe = os.open(hidden, os.O_RDWR | os.O_NONBLOCK)
             self._path = hidden.rename(self._directory / name)
@@ -47,6 +46,17 @@ class Bell:
             self.unhang()
             return
         asyncio.get_running_loop().add_reader(self._pipe, self._hear)
+
+    def _make(self, hidden: Path) -> None:
+        for last in (False, True):
+            self._directory.mkdir(exist_ok=True)
+            try:
+                os.mkfifo(hidden, 0o600)
+                return
+            except FileNotFoundError:
+                # The last of the other listeners has just taken the directory away.
+                if last:
+                    raise
 
     async def wait(self, seconds: float) -> bool:
         """Whether it rang, or had rung since the last call, within so many seconds."""
@@ -66,6 +76,8 @@ class Bell:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._path = None
+            with suppress(OSError):
+                self._directory.rmdir()
         if self._pipe >= 0:
             asyncio.get_running_loop().remove_reader(self._pipe)
             os.close(self._pipe)

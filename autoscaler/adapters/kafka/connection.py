@@ -170,6 +170,9 @@ def _reason(error: BaseException, heard: Sequence[str]) -> str:
     if isinstance(error, DENIED):
         return f"not authorised ({_first_line(error)}). Grant this user the rights of a member"
     if isinstance(error, kafka_errors.KafkaConnectionError):
+        if " closed" in told:
+            # Under TLS 1.3 a missing client certificate is told after the handshake, and the library drops the alert.
+            return "the broker closed the connection. Check protocol, cert_file and key_file of stream.security"
         last = f" ({_shortened(heard[-1])})" if heard else ""
         return f"no broker could be reached{last}. Check stream.brokers and stream.security.protocol"
     return _first_line(error)

@@ -102,7 +102,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         # Subscribed after the start, which would otherwise wait for an assignment as long as it takes.
         self.consumer.subscribe(list(self._names.values()), listener=self)
 
-    async def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002 - the library's signature
+    async def on_partitions_revoked(self, revoked: Any) -> None:
         """Called by the client library before it joins anew; it goes on when this returns."""
         lost, self.owned = self.owned, frozenset()
         self.term += 1

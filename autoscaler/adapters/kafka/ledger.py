@@ -84,11 +84,18 @@ class PartitionLedger:
                     await self._producer.commit_transaction()
             except (TimeoutError, KafkaError, OSError, AssertionError) as error:
                 # The library asserts on state transitions that a fenced producer no longer has.
-                self._part(abort=not committing and not isinstance(error, FENCED))
-                raise translated(error, doing, "unknown", heard) from error
+                cause = self._cause(error)
+                self._part(abort=not committing and not isinstance(cause, FENCED))
+                raise translated(cause, doing, "unknown", heard) from error
             except BaseException:
                 self._part(abort=not committing)
                 raise
+
+    def _cause(self, error: BaseException) -> BaseException:
+        """What ended the producer's own task, if anything did: the error at hand then only says that it ended."""
+        task = self._producer._sender.sender_task  # noqa: SLF001 - the library tells it nowhere else
+        failure = task.exception() if task.done() and not task.cancelled() else None
+        return error if failure is None else failure.__cause__ or failure
 
     async def _send(self, records: Sequence[Outgoing]) -> None:
         sent: list[asyncio.Future[Any]] = []

@@ -11,6 +11,7 @@ from autoscaler.adapters.kafka.connection import CONNECT_S, let_go, within
 from autoscaler.errors import ConfigurationError, Problem
 from autoscaler.ports.stream import Topic
 
+UNSEEN = "does not exist, or this user may not see it"
 REMEDY = "Run `autoscaler topics create`."
 EQUAL = "All topics need the number of partitions that stream.partitions says."
 
@@ -30,7 +31,7 @@ async def partitions_by_topic(options: Mapping[str, Any]) -> dict[str, int]:
 def agreed_partitions(found: Mapping[str, int], names: Mapping[Topic, str], expected: int | None) -> int:
     """How many partitions each topic has. Raises `ConfigurationError` where one is missing or they differ."""
     missing = [name for name in names.values() if name not in found]
-    problems = [Problem(f"stream topic {name}", "does not exist", REMEDY) for name in missing]
+    problems = [Problem(f"stream topic {name}", UNSEEN, REMEDY) for name in missing]
     counts = {name: found[name] for name in names.values() if name in found}
     if expected is not None:
         problems += [
