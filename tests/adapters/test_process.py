@@ -266,6 +266,7 @@ async def test_two_starts_at_once_run_one_process(arena: ProcessArena) -> None:
     outcomes = await asyncio.gather(target.start(start), other.start(start), target.start(start))
     assert {outcome.result for outcome in outcomes} == {"done"}
     directory = str(arena.base / arena.cluster / NAME)
+    supervisors: list[psutil.Process] = []
     for _ in range(250):  # those that came too late are on their way out
         processes = psutil.process_iter(["cmdline"])
         supervisors = [each for each in processes if directory in (each.info["cmdline"] or ())]
@@ -291,6 +292,18 @@ async def test_a_killed_supervisor_takes_its_replica_along_and_this_is_told(aren
     assert not main.alive
     assert (told.id, told.exit_code) == (replica.id, None)
     assert "exit code is not known" in told.note
+
+
+async def test_a_replica_whose_supervisor_is_frozen_can_still_be_stopped(
+    arena: ProcessArena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoscaler.adapters.process.target.KILL_PATIENCE_S", 0.5)
+    target = arena.target()
+    replica = await started(target, SLEEPS)
+    os.kill(arena.supervisor_pid(NAME), signal.SIGSTOP)
+    assert (await stopped(target, replica, 0.2)).result == "done"
+    await seen(target, NAME, lambda replica: replica.condition == "exited")
+    assert (await target.remove(Remove("web", "local", replica.id, NAME))).result == "done"
 
 
 async def test_what_a_replica_had_forked_is_killed_on_removal_where_its_supervisor_was(arena: ProcessArena) -> None:

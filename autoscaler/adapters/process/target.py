@@ -287,16 +287,22 @@ class ProcessTarget:
         self._directories.write_stop(action.name, time.time() + action.grace_s)
         for watch in self._watches:
             watch.nudge(action.name)
+        main_pid = standing.main.pid
         standing.main.signal_group(number)
         watched = standing.supervisor if standing.supervisor and standing.supervisor.alive else standing.main
         if await watched.ended(action.grace_s):
             return Outcome(action, "done")
         self._directories.write_stop(action.name, 0.0)
         standing.main.signal_group(signal.SIGKILL)
-        if await watched.ended(KILL_PATIENCE_S) or await standing.main.ended(0.1):
-            kill_marked(record.marker, standing.main.pid)
-            return Outcome(action, "done", f"killed after {action.grace_s:g} s of grace")
-        return Outcome(action, "unknown", f"{action.name}: it has not ended {KILL_PATIENCE_S:g} s after SIGKILL")
+        if not await watched.ended(KILL_PATIENCE_S):
+            if standing.main.alive:
+                return Outcome(
+                    action, "unknown", f"{action.name}: it has not ended {KILL_PATIENCE_S:g} s after SIGKILL"
+                )
+            watched.signal_group(signal.SIGKILL)  # a supervisor that does not react, as one that was stopped
+            await watched.ended(KILL_PATIENCE_S)
+            await self._in_thread(lambda: kill_marked(record.marker, main_pid))
+        return Outcome(action, "done", f"killed after {action.grace_s:g} s of grace")
 
     def _remove(self, action: Remove) -> Outcome:
         known = self._known(action.name, action.id)
