@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+import psutil
 import pytest
 
 from autoscaler.adapters.docker import DockerTarget
-from autoscaler.adapters.docker.host import Deadlines
+from autoscaler.adapters.docker.host import CALL_THREADS, LOOK_THREADS, Deadlines
 from autoscaler.configuration.settings import HostSettings, TargetSettings
 from autoscaler.core.actions import Outcome, Resolve
 from autoscaler.core.revision import RevisionSpec
@@ -78,6 +81,18 @@ def pool(engines: list[str]) -> Iterator[Pool]:
                 client.remove_container(summary["Id"], force=True)
 
 
+async def kill_engine(number: str) -> None:
+    """Kill -9, and wait for its containerd as well: a dockerd that finds that alive starts none of its own."""
+    root = Path(os.environ.get("CONTAINER_HOSTS_ROOT", "/var/lib/container-hosts"))
+    containerd = int((root / f"host-{number}/exec/containerd/containerd.pid").read_text(encoding="ascii"))
+    hosts.control("kill", number)
+
+    async def ended() -> bool:
+        return not psutil.pid_exists(containerd)
+
+    await eventually(ended, lambda gone: gone)
+
+
 async def listing_of(target: DockerTarget, host: str) -> HostListing:
     (listing,) = [listing for listing in await target.list_replicas() if listing.host.name == host]
     return listing
@@ -129,7 +144,7 @@ async def test_a_frozen_engine_holds_a_bounded_number_of_threads_and_no_listing(
             outcomes: list[Outcome] = await asyncio.gather(*work)
             assert {outcome.result for outcome in outcomes} == {"unknown", "unavailable"}
             of_host = [thread for thread in threading.enumerate() if thread.name.startswith("docker-h2")]
-            assert len(of_host) <= 4 + 1
+            assert len(of_host) <= LOOK_THREADS + CALL_THREADS + 1
             began = time.monotonic()
             for _ in range(5):
                 assert (await listing_of(target, "h2")).error
@@ -152,7 +167,7 @@ async def test_changes_go_on_after_an_engine_was_killed_and_started_again(pool: 
     async with pool.target("h3") as target, Listener(target) as listener:
         before = await pool.asks(target, "h3").run(pool.spec)
         await listener.until(shows("running"))
-        hosts.control("kill", "3")
+        await kill_engine("3")
         hosts.control("start", "3")
         await listener.until(lambda change: change.replica is None and change.removed is None, within_s=60)
         await eventually(lambda: listing_of(target, "h3"), lambda listing: not listing.error, within_s=60)

@@ -165,7 +165,7 @@ def read_secrets(spec: RevisionSpec) -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             text = f"secret {name}: its file cannot be read on the owner's machine: {why}"
-            raise CallFailed(Failure("refused", text, "revision", answered=True)) from None
+            raise CallFailed(Failure("refused", text, "revision")) from None
     return secrets
 
 

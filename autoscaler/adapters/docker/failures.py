@@ -57,18 +57,24 @@ _TEXTS: tuple[tuple[tuple[str, ...], Result, Blame], ...] = (
 )
 """Texts of engine errors, first match counts, whatever the status is."""
 
-_REGISTRY_SAYS_NO = "not found|manifest unknown|denied|unauthorized|no basic auth|does not exist|invalid reference"
+_REGISTRY_SAYS_NO = (
+    "not found|manifest unknown|(?<!permission )denied|unauthorized|no basic auth|does not exist|invalid reference"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed call. ``answered``: the engine itself said so, so it lives. ``status`` of HTTP, 0 where none."""
+    """A failed call. ``answered``: the engine itself said so, so it lives. ``status`` of HTTP, 0 where none.
+
+    ``begun`` is False where the call waited for a thread in vain, which says nothing about the engine.
+    """
 
     result: Result
     text: str
     blame: Blame = ""
     answered: bool = False
     status: int = 0
+    begun: bool = True
 
 
 class CallFailed(TargetError):

@@ -26,8 +26,9 @@ from autoscaler.ports.target import HostListing
 
 T = TypeVar("T")
 
-CALL_THREADS, STOP_THREADS, PULL_THREADS = 4, 16, 2
-"""Threads of one host at most. A stop holds its thread for the grace, a pull for minutes: these have their own."""
+LOOK_THREADS, CALL_THREADS, STOP_THREADS, PULL_THREADS = 3, 4, 64, 2
+"""Threads of one host at most. Looking never waits behind changing; a stop holds its thread for the grace, a pull for
+minutes."""
 
 MACHINE_AGE_MAX_S = 60.0
 """How old the engine's report of its capacity may get."""
@@ -71,9 +72,18 @@ class Host:
         self._machine_at = 0.0
         self._lacks: dict[str, float | None] = {}
         self._wake = asyncio.Event()
-        self._calls = WorkerPool(f"docker-{settings.name}", self.connect, CALL_THREADS)
-        self._stops = WorkerPool(f"docker-{settings.name}-stop", self.connect, STOP_THREADS)
-        self._pulls = WorkerPool(f"docker-{settings.name}-pull", self.connect, PULL_THREADS)
+        looks = WorkerPool(f"docker-{settings.name}-look", self.connect, LOOK_THREADS)
+        changes = WorkerPool(f"docker-{settings.name}", self.connect, CALL_THREADS)
+        self._pools: dict[Verb, WorkerPool] = {
+            "list": looks,
+            "read": looks,
+            "resolve": looks,
+            "create": changes,
+            "start": changes,
+            "remove": changes,
+            "stop": WorkerPool(f"docker-{settings.name}-stop", self.connect, STOP_THREADS),
+            "pull": WorkerPool(f"docker-{settings.name}-pull", self.connect, PULL_THREADS),
+        }
 
     @property
     def name(self) -> str:
@@ -138,13 +148,12 @@ class Host:
 
     def close(self) -> None:
         """Let the threads end."""
-        for pool in (self._calls, self._stops, self._pulls):
+        for pool in set(self._pools.values()):
             pool.close()
 
     async def _ask(self, verb: Verb, work: Callable[[EngineClient], T], deadline_s: float) -> T:
-        pool = {"stop": self._stops, "pull": self._pulls}.get(verb, self._calls)
         try:
-            result = await pool.call(work, deadline_s)
+            result = await self._pools[verb].call(work, deadline_s)
         except (CallFailed, *FOREIGN) as error:
             failure = read_failure(error, verb)
             self._account(failure, verb)
@@ -154,14 +163,16 @@ class Host:
 
     def _account(self, failure: Failure, verb: Verb) -> None:
         if verb == "pull":
-            return  # slow or sick registries are no sign of a sick host
+            return  # a slow registry is no sign of a sick host
         if verb == "list":
             opened = self.circuit.trip(time.time(), failure.text)
-        elif failure.answered or failure.result not in ("unavailable", "unknown"):
+        elif failure.answered:
             self._lives()
             return
-        else:
+        elif failure.begun and failure.result in ("unavailable", "unknown"):
             opened = self.circuit.fail(time.time(), failure.text)
+        else:
+            return
         if opened:
             self._version = ""  # another engine may come back
             self._wake.set()

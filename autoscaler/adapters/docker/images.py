@@ -76,7 +76,7 @@ def credentials_for(reference: str, registries: Sequence[Registry]) -> dict[str,
             password = registry.password_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             text = f"registry {registry.host}: its password file cannot be read"
-            raise CallFailed(Failure("unavailable", text, answered=True)) from None
+            raise CallFailed(Failure("unavailable", text)) from None
     return {"username": registry.username, "password": password}
 
 

@@ -17,7 +17,7 @@ BASELINE_S = 1.0
 """Between the two readings of a replica that has not been read before: engines refresh their counters once a second
 (Engine 20.10: a second reading within that second is held back until its end)."""
 
-AT_ONCE = 3
+AT_ONCE = 2
 """Readings of one host at the same time: one fewer than its threads, so that other calls go on."""
 
 ONE_SHOT_SINCE = (1, 41)

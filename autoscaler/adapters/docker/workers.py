@@ -55,10 +55,10 @@ class WorkerPool:
             async with asyncio.timeout(deadline_s):
                 return await asyncio.wrap_future(call.future)
         except TimeoutError:
-            text = f"no answer in {deadline_s or math.inf:g} s"
             if call.future.cancel():
-                raise CallFailed(Failure("unavailable", f"{text}: earlier calls still hang", "host")) from None
-            raise CallFailed(Failure("unknown", text, "host")) from None
+                waited = f"not begun in {deadline_s:g} s: earlier calls are still under way"
+                raise CallFailed(Failure("unavailable", waited, "host", begun=False)) from None
+            raise CallFailed(Failure("unknown", f"no answer in {deadline_s:g} s", "host")) from None
 
     def close(self) -> None:
         """Let each thread end after its present call; does not wait."""
