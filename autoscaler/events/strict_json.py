@@ -22,13 +22,22 @@ def parse_strictly(value: bytes, place: str = "") -> object:
     """The parsed JSON. Raises `EventRejected` naming ``place`` for whatever an event may not carry."""
     if b"\x00" in value:
         raise rejected(Rejection.NUL, place=place)
+    parsed = parse_unique(value, place)
+    _check_content(parsed, place, 1)
+    return parsed
+
+
+def parse_unique(value: bytes, place: str = "") -> object:
+    """The parsed JSON, with any text and any depth that the parser takes: what we wrote ourselves.
+
+    Raises `EventRejected` for what is not JSON and for a key that comes twice.
+    """
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
         raise rejected(Rejection.NOT_UTF8, f"byte {error.start} is not UTF-8", place) from None
     _check_syntax(value, place)
     parsed: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    _check_content(parsed, place, 1)
     return parsed
 
 

@@ -18,7 +18,7 @@ from autoscaler.core.state import ServiceState
 from autoscaler.errors import EventRejected, LedgerError
 from autoscaler.events.hashing import event_hash
 from autoscaler.events.moments import write_time
-from autoscaler.events.strict_json import parse_strictly
+from autoscaler.events.strict_json import parse_unique
 from autoscaler.ledger.fields import from_json_values, to_json_values
 
 AUDIT_TYPES = tuple(f"io.eventscaler.{kind}.v1" for kind in ("decided", "refused", "acted", "observed", "rejected"))
@@ -138,7 +138,7 @@ def _text(text: str) -> str:
 def read_audit(value: bytes) -> dict[str, Any]:
     """The audit event in ``value``. Raises `LedgerError` where it is none; its hash is not checked here."""
     try:
-        event: Any = parse_strictly(value)
+        event: Any = parse_unique(value)
     except EventRejected as error:
         raise LedgerError(f"audit event: {error}") from error
     if not isinstance(event, dict) or event.get("type") not in AUDIT_TYPES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_unreadable_value_is_rejected_with_its_code(value: bytes | None, code: R
     assert code_of(a_message(value)) == code
 
 
-BAD_ATTRIBUTES: dict[str, tuple[dict[str, object], Rejection]] = {
+BAD_ATTRIBUTES: dict[str, tuple[dict[str, Any], Rejection]] = {
     "no id": ({"id": None}, Rejection.MISSING_ATTRIBUTE),
     "empty id": ({"id": ""}, Rejection.ATTRIBUTE),
     "id is a number": ({"id": 7}, Rejection.ATTRIBUTE),
@@ -163,7 +164,7 @@ BAD_ATTRIBUTES: dict[str, tuple[dict[str, object], Rejection]] = {
 
 
 @pytest.mark.parametrize(("changes", "code"), BAD_ATTRIBUTES.values(), ids=list(BAD_ATTRIBUTES))
-def test_bad_attribute_is_rejected_with_its_code(changes: dict[str, object], code: Rejection) -> None:
+def test_bad_attribute_is_rejected_with_its_code(changes: dict[str, Any], code: Rejection) -> None:
     assert code_of(a_message(an_event(**changes))) == code
 
 

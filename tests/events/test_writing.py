@@ -33,7 +33,7 @@ def test_deployment_and_control_events_are_read_back() -> None:
     deployed = read_deployment(
         read_envelope(a_message(deployment_event("checkout", {"image": "shop/checkout:2"}, "/ci/shop", "2"))), NOON
     )
-    assert (deployed.spec.image, deployed.version, deployed.fields) == ("shop/checkout:2", "2", {"image"})
+    assert (deployed.spec.image, deployed.version, set(deployed.fields)) == ("shop/checkout:2", "2", {"image"})
     fields = {"replicas": 6, "for": "30m", "reason": "sale starts"}
     scaled = read_control(read_envelope(a_message(control_event("checkout", "scale", "/cli/ops", fields))), NOON)
     assert (scaled.command, scaled.replicas, scaled.for_s, scaled.reason) == ("scale", 6, 1800.0, "sale starts")
