@@ -90,12 +90,11 @@ async def run(kind: str, place: str, prefix: str, cluster: str, name: str, parti
     member = member_for(settings, cluster)
     owner = Owner(member)
     await member.open(owner)
-    if partition is not None:
-        appending = asyncio.create_task(append(member, owner, partition))
+    appending = None if partition is None else asyncio.create_task(append(member, owner, partition))
     while True:
         with suppress(StreamError):
             await member.poll(0.2)
-        if partition is not None and appending.done():
+        if appending is not None and appending.done():
             appending.result()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -103,7 +105,7 @@ async def refusal(bootstrap: str, security: StreamSecurity) -> str:
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
 async def test_a_wrong_password_is_told_as_such_and_not_repeated(
-    broker: kafka.Kafka, security: StreamSecurity, tmp_path: Path, mechanism: str
+    broker: kafka.Kafka, security: StreamSecurity, tmp_path: Path, mechanism: Literal["SCRAM-SHA-512", "PLAIN"]
 ) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("guessed-wrong")
@@ -114,6 +116,17 @@ async def test_a_wrong_password_is_told_as_such_and_not_repeated(
         "connect to Kafka: login refused (SaslAuthenticationFailed). "
         "Check mechanism, username, password_file of stream.security"
     )
+
+
+async def test_the_reason_is_told_although_the_client_library_is_silenced(
+    broker: kafka.Kafka, security: StreamSecurity, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, logger="aiokafka")
+
+    told = await refusal(broker.bootstrap, replace(security, username="nobody"))
+
+    assert "login refused" in told
+    assert not [record for record in caplog.records if record.name.startswith("aiokafka")]
 
 
 async def test_a_mechanism_that_is_not_offered_is_told(broker: kafka.Kafka, security: StreamSecurity) -> None:

@@ -41,25 +41,30 @@ DENIED = (
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
-class _Listener(logging.Handler):
-    """Keeps what the client library only logs: a refused login raises the same error as a dead broker."""
+class _Overhearing(logging.Filter):
+    """Keeps what the client library only logs: a refused login raises the same error as a dead broker.
 
-    def emit(self, record: logging.LogRecord) -> None:
+    A filter, because it hears what the program has decided not to show; it lets through what would have been shown.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
         heard = _heard.get()
         if heard is not None and len(heard) < HEARD_MAX:
-            cause = record.exc_info[1] if record.exc_info else None
-            heard.append(f"{record.getMessage()} {cause!r}" if cause is not None else record.getMessage())
+            heard.append(record.getMessage())
+        return record.levelno >= logging.getLogger("aiokafka").getEffectiveLevel()
 
 
-_LISTENER = _Listener(logging.WARNING)
+_OVERHEARING = _Overhearing()
 
 
 @contextmanager
 def overhearing() -> Iterator[list[str]]:
-    """What the client library logs meanwhile, in this task and in those started by it."""
-    logger = logging.getLogger("aiokafka")
-    if _LISTENER not in logger.handlers:
-        logger.addHandler(_LISTENER)
+    """What the client library logs of its connections meanwhile, in this task and in those started by it."""
+    for name in ("aiokafka.client", "aiokafka.conn"):
+        logger = logging.getLogger(name)
+        if _OVERHEARING not in logger.filters:
+            logger.setLevel(logging.WARNING)
+            logger.addFilter(_OVERHEARING)
     heard: list[str] = []
     token = _heard.set(heard)
     try:
