@@ -51,8 +51,10 @@ def combine(votes: tuple[PolicyVote, ...], demand: int, rule: str) -> Wish | Non
 
 
 def _wish_of(vote: PolicyVote, demand: int) -> Wish | None:
+    if vote.rollback:
+        return None
     if vote.unknown:
-        return None if vote.rollback else Wish(demand, vote.policy, vote.unknown, "unknown")
+        return Wish(demand, vote.policy, vote.unknown, "unknown")
     proposal = vote.proposal
     if isinstance(proposal, Scale):
         return Wish(proposal.to, vote.policy, proposal.reason, "wish")

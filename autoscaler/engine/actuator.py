@@ -14,6 +14,7 @@ import structlog
 from autoscaler.core.actions import Action, Create, Outcome, Remove, Resolve, Start, StopReplica
 from autoscaler.engine.failpoints import hit
 from autoscaler.engine.observer import Observer
+from autoscaler.engine.supervision import Supervision
 from autoscaler.errors import TargetError
 from autoscaler.ports.router import Router
 from autoscaler.ports.target import Target
@@ -41,16 +42,18 @@ class Actuator:
         self,
         targets: Mapping[str, Target],
         observer: Observer,
+        supervision: Supervision,
         router: Router | None = None,
     ) -> None:
         self._targets = targets
         self._observer = observer
+        self._supervision = supervision
         self._router = router
         self._running: set[asyncio.Task[None]] = set()
 
     def run(self, target: str, action: Action, report: Report, may_act: Callable[[], bool]) -> None:
         """Begin the action; ``may_act`` is asked right before the call, since ownership may have ended meanwhile."""
-        task = asyncio.create_task(self._run(target, action, report, may_act), name=f"{action.kind} {action.key}")
+        task = self._supervision.start(self._run(target, action, report, may_act), name=f"{action.kind} {action.key}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 

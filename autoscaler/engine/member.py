@@ -26,6 +26,7 @@ from autoscaler.engine.intake import home_partition
 from autoscaler.engine.observer import Observer
 from autoscaler.engine.runner import Runner, RunnerParts
 from autoscaler.engine.shard import Shard, ShardSetup
+from autoscaler.engine.supervision import Supervision
 from autoscaler.engine.traffic import Traffic
 from autoscaler.errors import StreamError
 from autoscaler.plugin_host import EvaluationRequest, PluginHost
@@ -63,12 +64,13 @@ class Member:
         self.parts = parts
         self.counters = Counters()
         self.runners: dict[int, Runner] = {}
-        self.observer = Observer(parts.targets, parts.clock, self._hosts_changed, self._health_of)
+        self.supervision = Supervision()
+        self.observer = Observer(parts.targets, parts.clock, self._hosts_changed, self._health_of, self.supervision)
         self.traffic = Traffic(parts.router, parts.configuration.services, self.observer)
         self.connected = False
         self.polled_at = 0.0
         self.failed = False
-        self._actuator = Actuator(parts.targets, self.observer, parts.router)
+        self._actuator = Actuator(parts.targets, self.observer, self.supervision, parts.router)
         self._setup: ShardSetup | None = None
         self._runner_parts: RunnerParts | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -95,11 +97,18 @@ class Member:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, then let go of everything within a bounded time; the replicas go on."""
+
+        def crashed(error: BaseException) -> None:
+            log.error("ending, since a part of the program has failed", error=repr(error))
+            self.failed = True
+            stop.set()
+
+        self.supervision.crashed = crashed
         await self.observer.open()
         if self.parts.router is not None:
             await self.parts.router.open()
         try:
-            polling = asyncio.create_task(self._poll(stop), name="poll")
+            polling = self.supervision.start(self._poll(stop), name="poll")
             stopping = asyncio.create_task(stop.wait(), name="stop")
             await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
@@ -166,6 +175,7 @@ class Member:
             verify=self._verify if verifies else None,
             publish=self._publish,
             noted=self._noted,
+            supervision=self.supervision,
             acts=parts.acts,
         )
         await parts.stream.open(self)

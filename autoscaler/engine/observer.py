@@ -18,6 +18,7 @@ from autoscaler.core.revision import Health
 from autoscaler.core.world import HostView, ObservedReplica, World
 from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.prober import Prober
+from autoscaler.engine.supervision import Supervision
 from autoscaler.errors import TargetError
 from autoscaler.ports.target import HostListing, Target
 
@@ -49,11 +50,13 @@ class Observer:
         clock: SystemClock,
         on_change: Callable[[str], None],
         health_of: HealthOf,
+        supervision: Supervision,
     ) -> None:
         self._targets = targets
         self._clock = clock
         self._on_change = on_change
         self._health_of = health_of
+        self._supervision = supervision
         self._hosts: dict[str, dict[str, HostView]] = {name: {} for name in targets}
         self._host_tuples: dict[str, tuple[HostView, ...]] = {name: () for name in targets}
         self._seen: dict[str, _Seen] = {}
@@ -66,7 +69,7 @@ class Observer:
         await asyncio.gather(*(target.open() for target in self._targets.values()))
         await asyncio.gather(*(self.look(name) for name in self._targets))
         for name in self._targets:
-            self._tasks.append(asyncio.create_task(self._follow(name), name=f"observe {name}"))
+            self._tasks.append(self._supervision.start(self._follow(name), name=f"observe {name}"))
 
     async def close(self) -> None:
         """Stop following, let the targets go."""

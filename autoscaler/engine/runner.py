@@ -19,6 +19,7 @@ from autoscaler.engine.actuator import Actuator
 from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.failpoints import hit
 from autoscaler.engine.shard import Shard, ShardSetup
+from autoscaler.engine.supervision import Supervision
 from autoscaler.engine.takeover import TakenOver, rebuild
 from autoscaler.errors import Fenced, LedgerError, StreamError
 from autoscaler.plugin_host.evaluation import EvaluationRequest
@@ -48,6 +49,7 @@ class RunnerParts:
     verify: Callable[[Shard, DeploymentArrived], Awaitable[str | None]] | None
     publish: Callable[[Outgoing], Awaitable[None]]
     noted: Callable[[Shard, Sequence[Record]], None]
+    supervision: Supervision
     acts: bool = True
 
 
@@ -72,7 +74,7 @@ class Runner:
 
     def begin(self) -> None:
         """Take the partition over and run."""
-        self._task = asyncio.create_task(self._run(), name=f"shard {self.partition}")
+        self._task = self._parts.supervision.start(self._run(), name=f"shard {self.partition}")
 
     def put(self, batch: Batch) -> None:
         """New messages; read on is paused while too many wait."""
@@ -114,12 +116,15 @@ class Runner:
         self._revoked = True
         self._wake.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=timeout_s)
+            # A turn is let finish: an append that is cut off has an unknown fate, and after it nothing may be written.
+            ended, _ = await asyncio.wait({self._task}, timeout=timeout_s / 2)
+            if not ended:
+                self._task.cancel()
+                release = False
         shard = self.shard
         if release and shard is not None:
             try:
-                async with asyncio.timeout(timeout_s):
+                async with asyncio.timeout(timeout_s / 2):
                     await self._let_go(shard)
             except (StreamError, TimeoutError) as error:
                 log.warning("partition not released in order", partition=self.partition, error=str(error))
@@ -244,7 +249,7 @@ class Runner:
         for outgoing in shard.take_forwards():
             await parts.publish(outgoing)
         if parts.verify is not None:
-            for arrived in shard.take_unverified():
+            for arrived in shard.unverified():
                 refusal = await parts.verify(shard, arrived)
                 if refusal:
                     shard.refuse(arrived, "verify", refusal)

@@ -64,7 +64,7 @@ def rebuild(partition: int, setup: ShardSetup, restored: Restored, now: float) -
     if former is not None:
         record = replace(record, unrouted=former.unrouted)
     shard = Shard(partition, setup, record, states)
-    shard.volatile.update(volatile)
+    shard.evaluator.volatile.update(volatile)
     ended = former is None or former.released or former.member == setup.member
     return TakenOver(shard, shard.heartbeat(now), positions, ended, skipped)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autoscaler.core.facts import EventRef
 from autoscaler.core.observation import ServiceFacts
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.signals import ServiceSignals
@@ -18,7 +19,18 @@ class Volatile:
     """``event_at``: when the newest folded sample came (broker time); ``metrics``: names that scaling policies looked at;
     ``vetting``: names that rollback policies looked at and that were seen. ``saved_at``: event_at of the last checkpoint."""
 
-    __slots__ = ("event_at", "facts", "memory", "metrics", "saved_at", "signals", "vetting", "wishes")
+    __slots__ = (
+        "event_at",
+        "event_id",
+        "facts",
+        "memory",
+        "metrics",
+        "saved_at",
+        "signals",
+        "source",
+        "vetting",
+        "wishes",
+    )
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.signals = ServiceSignals(settings.scaling.max_age_s, max(60.0, settings.scaling.down_window_s))
@@ -29,6 +41,13 @@ class Volatile:
         self.vetting: frozenset[str] = frozenset()
         self.event_at = 0.0
         self.saved_at = 0.0
+        self.source = ""
+        self.event_id = ""
+
+    @property
+    def causes(self) -> tuple[EventRef, ...]:
+        """The event that brought the newest folded sample."""
+        return (EventRef(self.source, self.event_id),) if self.event_id else ()
 
     def checkpoint(self) -> dict[str, Any]:
         """JSON values that `restore` reads."""

@@ -1,0 +1,63 @@
+"""What one conclusion has come to so far: states in the making and their records, until the stream has them. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from autoscaler.core.evolve import fold
+from autoscaler.core.records import Record
+from autoscaler.core.state import ServiceState
+from autoscaler.engine.volatile import Volatile
+from autoscaler.ledger.writing import Ledger
+from autoscaler.ports.stream import Outgoing
+
+
+@dataclass(slots=True)
+class _Working:
+    """A service's durable state, and what the records so far make of it."""
+
+    before: ServiceState
+    now: ServiceState
+    records: list[Record] = field(default_factory=list)
+
+
+class Conclusion:
+    """Changes of one turn over ``states``; nothing of it is in ``states`` before `settle`."""
+
+    def __init__(self, states: dict[str, ServiceState]) -> None:
+        self._states = states
+        self._working: dict[str, _Working] = {}
+
+    def present(self, service: str) -> ServiceState:
+        """The service's state with everything kept so far."""
+        working = self._working.get(service)
+        return working.now if working is not None else self._states.get(service) or ServiceState(service)
+
+    def keep(self, service: str, records: tuple[Record, ...]) -> None:
+        """Add records to the service's."""
+        if not records:
+            return
+        working = self._working.get(service)
+        if working is None:
+            state = self.present(service)
+            working = self._working[service] = _Working(state, state)
+        working.now = fold(working.now, records)
+        working.records += records
+
+    def written(self, ledger: Ledger, token: int, volatile: Mapping[str, Volatile]) -> list[Outgoing]:
+        """What to append for it: audit events, and each state with its checkpoint."""
+        outgoing: list[Outgoing] = []
+        for service, working in self._working.items():
+            kept = volatile.get(service)
+            checkpoint = kept.checkpoint() if kept is not None else None
+            working.now, written = ledger.write(working.before, working.records, token, checkpoint)
+            outgoing += written
+        return outgoing
+
+    def settle(self) -> Iterator[tuple[str, list[Record]]]:
+        """Make it true: the states become the states; yields each service with its records. Empty afterwards."""
+        working, self._working = self._working, {}
+        for service, changed in working.items():
+            self._states[service] = changed.now
+            yield service, changed.records

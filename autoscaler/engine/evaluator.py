@@ -1,0 +1,185 @@
+"""The dirty services of a shard: folds their samples, asks their policies, and decides where the answer may matter.
+
+Once per touched service and batch, not once per sample. Owned by the shard; no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from autoscaler.core.deadlines import next_evaluation
+from autoscaler.core.decide import decide
+from autoscaler.core.observation import ServiceFacts
+from autoscaler.core.proposals import Hold, Scale
+from autoscaler.core.scaling import combine
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.state import ServiceState
+from autoscaler.core.stimuli import GuardNote, PolicyVote
+from autoscaler.core.world import World
+from autoscaler.engine.conclusion import Conclusion
+from autoscaler.engine.counters import Counters
+from autoscaler.engine.evaluation import Voter, facts_of, readings_of, request_for, soak_unknown, stimulus_for
+from autoscaler.engine.latencies import Latencies
+from autoscaler.engine.schedule import Schedule
+from autoscaler.engine.volatile import Volatile
+from autoscaler.events.samples import SampleReading
+from autoscaler.plugin_host.evaluation import EvaluationRequest
+from autoscaler.ports.stream import Message
+
+WorldOf = Callable[[str, ServiceSettings, float], World]
+
+
+class Evaluator:
+    """Signals and evaluations of one shard's services. ``newest_at``: broker time of the newest folded sample."""
+
+    def __init__(
+        self,
+        services: Mapping[str, ServiceSettings],
+        voter: Voter,
+        conclusion: Conclusion,
+        world_of: WorldOf,
+        counters: Counters,
+        latencies: Latencies,
+    ) -> None:
+        self.volatile: dict[str, Volatile] = {}
+        self.newest_at = 0.0
+        self.wakes = Schedule()
+        self._services = services
+        self._voter = voter
+        self._conclusion = conclusion
+        self._world_of = world_of
+        self._counters = counters
+        self._latencies = latencies
+        self._dirty: dict[str, bool] = {}
+        self._fired_at = 0.0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any service waits to be evaluated."""
+        return bool(self._dirty)
+
+    def fold(self, reading: SampleReading, message: Message) -> None:
+        """Take one metric event in."""
+        service = reading.service
+        volatile = self.volatile.get(service) or self._made(service)
+        fold_one, source, counts = volatile.signals.fold, reading.source, self._counters.samples
+        for name, value, at, revision in reading.samples:
+            counts[fold_one(name, at, value, source, revision)] += 1
+        volatile.event_at = message.timestamp / 1000
+        volatile.source, volatile.event_id = source, reading.id
+        self._dirty[service] = True
+
+    def wake(self, now: float) -> None:
+        """Evaluate the services whose moment has come, without a new sample."""
+        for service, at in self.wakes.due(now):
+            self._dirty.setdefault(service, False)
+            self._fired_at = max(self._fired_at, at)
+
+    def foreign_requests(self, now: float) -> dict[str, EvaluationRequest]:
+        """What the worker process must be asked for dirty services with a foreign policy."""
+        return {
+            service: self._request(service, self._services[service], self._at(sampled=sampled, now=now), now)
+            for service, sampled in self._dirty.items()
+            if not self._voter.runs_in_process(self._services[service].policies)
+        }
+
+    def evaluate_all(self, now: float, foreign: Mapping[str, tuple[PolicyVote, ...]]) -> set[str]:
+        """Evaluate the dirty services; those that something was decided for. One that lacks its votes stays dirty."""
+        dirty, self._dirty = self._dirty, {}
+        changed: set[str] = set()
+        for service, sampled in dirty.items():
+            settings = self._services[service]
+            at = self._at(sampled=sampled, now=now)
+            votes = foreign.get(service)
+            if votes is None:
+                if not self._voter.runs_in_process(settings.policies):
+                    self._dirty[service] = sampled
+                    continue
+                votes = self._voter.votes(self._request(service, settings, at, now))
+            if self._evaluate(service, settings, votes, at, now, sampled=sampled):
+                changed.add(service)
+        return changed
+
+    def soak_unknown(self, service: str, now: float) -> tuple[str, ...]:
+        """Signals of rollback policies that were seen since the service began and are unknown now."""
+        volatile = self.volatile.get(service)
+        return () if volatile is None else soak_unknown(volatile, now, self._services[service].scaling.max_age_s)
+
+    def forget_facts(self, service: str) -> None:
+        """The service's state or replicas have changed: what policies are told of it is worked out anew."""
+        volatile = self.volatile.get(service)
+        if volatile is not None:
+            volatile.facts = None
+
+    def _at(self, *, sampled: bool, now: float) -> float:
+        """Evaluation time: the broker's time of the newest folded sample, or the deadline that fired later."""
+        if not self.newest_at:
+            return now
+        return self.newest_at if sampled else max(self.newest_at, self._fired_at)
+
+    def _made(self, service: str) -> Volatile:
+        volatile = self.volatile[service] = Volatile(self._services[service])
+        return volatile
+
+    def _request(self, service: str, settings: ServiceSettings, at: float, now: float) -> EvaluationRequest:
+        volatile = self.volatile.get(service) or self._made(service)
+        return request_for(settings, volatile, self._facts(service, settings, volatile, now), at)
+
+    def _facts(self, service: str, settings: ServiceSettings, volatile: Volatile, now: float) -> ServiceFacts:
+        if volatile.facts is None:
+            state = self._conclusion.present(service)
+            volatile.facts = facts_of(state, settings, self._world_of(service, settings, now))
+        return volatile.facts
+
+    def _evaluate(
+        self,
+        service: str,
+        settings: ServiceSettings,
+        votes: tuple[PolicyVote, ...],
+        at: float,
+        now: float,
+        *,
+        sampled: bool,
+    ) -> bool:
+        self._counters.evaluations += 1
+        volatile = self.volatile.get(service) or self._made(service)
+        state = self._conclusion.present(service)
+        self._set_wake(service, votes, state, settings, at)
+        stimulus = stimulus_for(state, settings, volatile, votes, at, sampled=sampled)
+        if stimulus is None:
+            return False
+        if settings.guards.plugins:
+            stimulus = replace(stimulus, guards=self._guard_notes(service, settings, votes, at, now))
+        world = self._world_of(service, settings, now)
+        if not decide(state, settings, stimulus, world):
+            return False
+        # Only a decision that is worth a record pays for its inputs; the core is pure, so deciding again is safe.
+        explained = replace(stimulus, readings=readings_of(volatile, votes, at), causes=volatile.causes)
+        self._latencies.arrived(service, volatile.event_at)
+        self._conclusion.keep(service, decide(state, settings, explained, world))
+        volatile.facts = None
+        return True
+
+    def _guard_notes(
+        self, service: str, settings: ServiceSettings, votes: tuple[PolicyVote, ...], at: float, now: float
+    ) -> tuple[GuardNote, ...]:
+        wish = combine(votes, self._conclusion.present(service).demand, settings.scaling.combine)
+        if wish is None:
+            return ()
+        request = self._request(service, settings, at, now)
+        return self._voter.guard_notes(replace(request, uses=settings.guards.plugins), wish.to)
+
+    def _set_wake(
+        self, service: str, votes: tuple[PolicyVote, ...], state: ServiceState, settings: ServiceSettings, at: float
+    ) -> None:
+        wake: float | None = None
+        for vote in votes:
+            proposal = vote.proposal
+            if isinstance(proposal, Scale | Hold) and proposal.wake_at is not None and proposal.wake_at > at:
+                wake = proposal.wake_at if wake is None else min(wake, proposal.wake_at)
+        if state.conclusion is not None and state.conclusion.clamps:
+            clamped = next_evaluation(state, settings, at)
+            wake = clamped if wake is None else min(wake, clamped or wake)
+        if wake is not None:
+            self.wakes.set(service, wake)
