@@ -74,7 +74,7 @@ class _Exchange(asyncio.Protocol):
             status = int(line[1])
             self._conclude("" if status < 400 else f"answered HTTP status {status}")  # noqa: PLR2004 -- RFC 9110
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- the protocol's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         self._conclude("closed the connection without an answer")
 
     def _conclude(self, wrong: str) -> None:
