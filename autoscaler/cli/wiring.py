@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from autoscaler.adapters.pretend.target import PretendTarget
 from autoscaler.adapters.streams import client_for, member_for
 from autoscaler.cli.context import Opened
 from autoscaler.configuration.settings import Configuration
@@ -27,6 +28,14 @@ def targets_of(configuration: Configuration) -> dict[str, Target]:
 
             targets[name] = ProcessTarget(settings, configuration.cluster)
     return targets
+
+
+def pretended(configuration: Configuration) -> dict[str, Target]:
+    """Targets that touch nothing, for an instance that only observes."""
+    return {
+        name: PretendTarget(name, [host.name for host in settings.hosts])
+        for name, settings in configuration.targets.items()
+    }
 
 
 def router_of(configuration: Configuration, on_demand: Callable[[str], None] | None = None) -> Router | None:
@@ -60,10 +69,9 @@ def member_parts(opened: Opened, member_id: str, *, observe: bool = False) -> Me
         member_id=member_id,
         stream=member_for(stream, group),
         client=client_for(stream, group),
-        targets=targets_of(configuration),
+        targets=pretended(configuration) if observe else targets_of(configuration),
         plugins=opened.plugins,
         router=None if observe else router_of(configuration),
-        acts=not observe,
     )
 
 

@@ -54,7 +54,6 @@ class MemberParts:
     plugins: PluginHost
     router: Router | None = None
     clock: SystemClock = field(default_factory=SystemClock)
-    acts: bool = True
 
 
 class Member:
@@ -176,7 +175,6 @@ class Member:
             publish=self._publish,
             noted=self._noted,
             supervision=self.supervision,
-            acts=parts.acts,
         )
         await parts.stream.open(self)
         self.connected = True

@@ -222,7 +222,8 @@ class Observer:
             address = replica.address.get(health.port, "")
             if address:
                 self.prober.watch(replica, health, address)
-            return
+            if address or not replica.own_check:
+                return
         healthy = replica.healthy if replica.own_check else True
         if healthy != seen.healthy:
             seen.since = (replica.started_at if not replica.own_check else None) or self._clock.wall()

@@ -50,7 +50,6 @@ class RunnerParts:
     publish: Callable[[Outgoing], Awaitable[None]]
     noted: Callable[[Shard, Sequence[Record]], None]
     supervision: Supervision
-    acts: bool = True
 
 
 class Runner:
@@ -265,8 +264,7 @@ class Runner:
             hit("after_commit")
             records = shard.committed(parts.clock.wall())
             parts.noted(shard, records)
-        if parts.acts:
-            await self._act(shard)
+        await self._act(shard)
 
     async def _append(self, append: Append) -> None:
         """Until it is durable, or its fate is unknown (the partition is taken over again then)."""
