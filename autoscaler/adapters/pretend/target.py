@@ -102,7 +102,8 @@ class PretendTarget:
 
     async def logs(self, replica: ObservedReplica, *, follow: bool, tail: int) -> AsyncIterator[bytes]:
         """Nothing runs, so nothing is written."""
-        for line in ():
+        nothing: tuple[bytes, ...] = ()
+        for line in nothing:
             yield line
 
     def _show(self, replica: ObservedReplica) -> None:
