@@ -19,7 +19,7 @@ from autoscaler.events.arrivals import CONTROL, DEPLOYMENT
 from autoscaler.events.audit_model import HEX64, AuditData
 from autoscaler.events.envelope import CONTROL_TYPE, DEPLOYMENT_TYPE, METRIC_TYPE
 from autoscaler.events.examples import audit_examples, input_examples
-from autoscaler.events.routing import SERVICE_PATTERN
+from autoscaler.events.forms import SERVICE
 from autoscaler.events.samples import METRICS
 from autoscaler.ports.stream import Topic
 
@@ -64,7 +64,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 def _input_schema(name: str, type_: str, data: TypeAdapter[Any], text: str, template: str) -> dict[str, Any]:
     properties = _attributes(type_) | {
-        "subject": {"type": "string", "pattern": SERVICE_PATTERN, "description": "The service; equals the key."},
+        "subject": {"type": "string", "pattern": SERVICE, "description": "The service; equals the key."},
         "expirytime": {"type": ["string", "null"], "format": "date-time"},
         "traceparent": {"type": ["string", "null"], "maxLength": 512},
     }

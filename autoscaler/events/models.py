@@ -11,10 +11,10 @@ from pydantic import BaseModel, Discriminator, Field, PlainValidator, StringCons
 from pydantic_core import PydanticCustomError
 
 from autoscaler.core.quantities import parse_duration
+from autoscaler.events.forms import METRIC_NAME, NO_CONTROL
 from autoscaler.events.places import branch
-from autoscaler.events.revision_model import NO_CONTROL, STRICT, RevisionModel
+from autoscaler.events.revision_model import STRICT, RevisionModel
 
-METRIC_NAME = r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$"
 SAMPLES_MAX = 512
 """Samples in one event; a page of a poll with one query a service never comes near."""
 

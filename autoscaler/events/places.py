@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from autoscaler.events.forms import words_of
+
 PART_CHARS_MAX = 64
 
 
@@ -46,7 +48,9 @@ class Complaint(NamedTuple):
 
 def complaint_of(error: ValidationError) -> Complaint:
     """The first problem of a failed validation."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "string_pattern_mismatch":
+        return Complaint(first["loc"], first["type"], words_of(first["ctx"]["pattern"]))
     return Complaint(first["loc"], first["type"], problem_text(first["type"], first["msg"]))
 
 
@@ -56,5 +60,7 @@ def problem_text(kind: str, message: str) -> str:
         return "there is no such field"
     if kind == "missing":
         return "this field is required"
-    text = message.removeprefix("Value error, ").removeprefix("Input ")
+    text = message
+    for subject in ("Value error, ", "Input ", "String ", "List ", "Dictionary "):
+        text = text.removeprefix(subject)
     return text[:300]

@@ -24,6 +24,19 @@ from pydantic import (
 
 from autoscaler.core.quantities import parse_bytes, parse_cpu, parse_duration
 from autoscaler.core.revision import Health, Port, Resources, RevisionSpec, Stop
+from autoscaler.events.forms import (
+    ENV_NAME,
+    HEALTH_PATH,
+    IMAGE,
+    LABEL_NAME,
+    NETWORK,
+    NO_CONTROL,
+    NO_NUL,
+    PORT_NAME,
+    SIGNAL,
+    USER,
+    VOLUME,
+)
 from autoscaler.events.places import branch
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
@@ -32,22 +45,6 @@ STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_erro
 MEMORY_BYTES_MAX = 2**50
 CPU_MILLIS_MAX = 1_024_000
 RESERVED_LABEL = "io.eventscaler."
-
-NO_CONTROL = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
-"""Text that can be printed on a terminal or a log line: no control characters, line ends or direction overrides."""
-
-_REFERENCE = (
-    r"^(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?/)?"
-    r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[a-f0-9]{64})?$"
-)
-"""Image references as distribution/reference's grammar has them, digests of sha256 only."""
-
-_SIGNAL = (
-    r"^(?:SIG)?(?:TERM|INT|QUIT|HUP|KILL|USR1|USR2|WINCH|ABRT|ALRM|CONT|PWR|STOP|TSTP|RTMIN(?:\+[0-9]{1,2})?"
-    r"|RTMAX(?:-[0-9]{1,2})?)$"
-)
-
 
 _QUANTITY_CHARS_MAX = 32
 
@@ -89,20 +86,16 @@ _Memory = Annotated[
     ),
 ]
 _PortNumber = Annotated[int, Field(ge=1, le=65535)]
-_PortName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", max_length=32)]
-_EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=128)]
-_Text = Annotated[str, StringConstraints(pattern=r"^[^\u0000]*$", max_length=8192)]
-_Argument = Annotated[str, StringConstraints(pattern=r"^[^\u0000]*$", max_length=4096)]
-_LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)]
+_PortName = Annotated[str, StringConstraints(pattern=PORT_NAME, max_length=32)]
+_EnvName = Annotated[str, StringConstraints(pattern=ENV_NAME, max_length=128)]
+_Text = Annotated[str, StringConstraints(pattern=NO_NUL, max_length=8192)]
+_Argument = Annotated[str, StringConstraints(pattern=NO_NUL, max_length=4096)]
+_LabelName = Annotated[str, StringConstraints(pattern=LABEL_NAME, max_length=128)]
 _Path = Annotated[str, StringConstraints(pattern=NO_CONTROL, min_length=1, max_length=1024)]
-_Volume = Annotated[
-    str, StringConstraints(pattern=r"^[^:\u0000-\u001f]+:/[^:\u0000-\u001f]*(?::(?:ro|rw))?$", max_length=1024)
-]
-_Network = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)]
-_User = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$")
-]
-_Image = Annotated[str, StringConstraints(pattern=_REFERENCE, max_length=512)]
+_Volume = Annotated[str, StringConstraints(pattern=VOLUME, max_length=1024)]
+_Network = Annotated[str, StringConstraints(pattern=NETWORK, max_length=128)]
+_User = Annotated[str, StringConstraints(pattern=USER)]
+_Image = Annotated[str, StringConstraints(pattern=IMAGE, max_length=512)]
 _Argv = Annotated[list[_Argument], Field(max_length=128)]
 
 
@@ -142,7 +135,7 @@ class HealthModel(BaseModel):
     """How a replica is asked for its health; durations in seconds once read."""
 
     model_config = STRICT
-    http: Annotated[str, StringConstraints(pattern=r"^(?:/[!-~]*)?$", max_length=1024)] = ""
+    http: Annotated[str, StringConstraints(pattern=HEALTH_PATH, max_length=1024)] = ""
     tcp: bool = False
     port: Annotated[str, StringConstraints(max_length=32)] = ""
     every: Annotated[float, _duration_field(0.1, 3600, "1s, between 100ms and 1h")] = 1.0
@@ -164,7 +157,7 @@ class StopModel(BaseModel):
 
     model_config = STRICT
     signal: Annotated[
-        str, StringConstraints(pattern=_SIGNAL, max_length=16), AfterValidator(lambda name: name.removeprefix("SIG"))
+        str, StringConstraints(pattern=SIGNAL, max_length=16), AfterValidator(lambda name: name.removeprefix("SIG"))
     ] = "TERM"
     grace: Annotated[float, _duration_field(0, 3600, "10s, at most 1h")] = 10.0
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from autoscaler.events.forms import SERVICE, words_of
 from autoscaler.events.places import printable
 from autoscaler.events.rejection import Rejection, rejected
 from autoscaler.ports.stream import Headers, Message, Outgoing, Topic, partition_of
 
-SERVICE_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 FORWARDED_HEADER = "eventscaler-forwarded"
 """Put on a message that was moved to its right partition, so that it is moved once only."""
 
-_SERVICE = re.compile(SERVICE_PATTERN.removeprefix("^").removesuffix("$"), re.ASCII)
+_SERVICE = re.compile(SERVICE.removeprefix("^").removesuffix("$"), re.ASCII)
 
 
 def service_of(key: bytes | None, subject: str, partitionkey: str = "") -> str:
@@ -37,7 +37,7 @@ def service_of(key: bytes | None, subject: str, partitionkey: str = "") -> str:
 def checked_service(name: str) -> str:
     """``name``, always the same object for an equal one. Raises `EventRejected` (service_name)."""
     if not _SERVICE.fullmatch(name):
-        raise rejected(Rejection.SERVICE_NAME, "lower-case letters, digits and inner hyphens, 63 at most", "subject")
+        raise rejected(Rejection.SERVICE_NAME, words_of(SERVICE), "subject")
     return name
 
 

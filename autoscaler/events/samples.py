@@ -3,7 +3,7 @@
 Called by the intake for every metric event. The fast way takes exactly the events that need no second look (our own
 envelope in structured mode, known members, plain strings, finite numbers); whatever differs in any respect goes the
 complete way through `read_envelope` and the models, which alone says what is wrong. Both ways read alike
-(tests/events/test_samples.py); the measured cost is in `bench/`.
+(tests/events/test_samples.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from autoscaler.events.envelope import (
     checked_source,
     read_envelope,
 )
-from autoscaler.events.models import METRIC_NAME, REVISION_NUMBER_MAX, SAMPLES_MAX, MetricData, SamplesModel
+from autoscaler.events.forms import METRIC_NAME
+from autoscaler.events.models import REVISION_NUMBER_MAX, SAMPLES_MAX, MetricData, SamplesModel
 from autoscaler.events.moments import AHEAD_S_MAX, check_not_ahead, read_time
 from autoscaler.events.routing import checked_service
 from autoscaler.ports.stream import Headers, Message
