@@ -1,20 +1,65 @@
-"""What a member feeds the stream with while it runs: polled metrics and its own replicas' usage. Started by `run`."""
+"""What a member feeds the stream with while it runs: polled metrics, and what its replicas use. Started by `run`.
+
+Both publish on the metrics topic like anybody else, so that no policy sees a value that others cannot.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
+from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.configuration.settings import Configuration
 from autoscaler.engine.member import Member
+from autoscaler.engine.poller import Poller
+from autoscaler.engine.replica_monitor import ReplicaMonitor, ReplicaSample
+from autoscaler.events.envelope import STRUCTURED_HEADERS
+from autoscaler.events.moments import write_time
+from autoscaler.events.writing import samples_event
+from autoscaler.ports.metrics import PolledSample
+from autoscaler.ports.stream import Topic
 
 
 class Feeds:
     """The pollers of one member."""
 
     def __init__(self, configuration: Configuration, member: Member) -> None:
-        self._configuration = configuration
         self._member = member
+        self._source = f"/eventscaler/{configuration.cluster}/{member.parts.member_id}"
+        self._sources = [PrometheusSource(settings) for settings in configuration.prometheus]
+        self._tasks: list[asyncio.Task[None]] = []
+        clock = member.parts.clock.wall
+        self._poller = Poller(self._sources, self._publish, member.owned_services, clock)
+        self._monitor = ReplicaMonitor(
+            list(member.parts.targets.values()), self._publish, self._running, member.observer.replicas, clock
+        )
 
     def start(self) -> None:
         """Begin to poll."""
+        self._member.sources_at_work = len(self._sources)
+        self._tasks = [
+            self._member.supervision.start(self._poller.run(), "poll metrics"),
+            self._member.supervision.start(self._monitor.run(), "monitor replicas"),
+        ]
 
     async def stop(self) -> None:
         """Poll no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(source.close() for source in self._sources))
+
+    def _running(self) -> frozenset[str]:
+        return self._member.owned_services() & self._member.observer.services()
+
+    async def _publish(self, service: str, samples: Sequence[PolledSample]) -> None:
+        listed = [_as_sample(sample) for sample in samples]
+        value = samples_event(service, listed, self._source, id=samples[0].id)
+        await self._member.parts.client.publish(Topic.METRICS, service.encode(), value, STRUCTURED_HEADERS)
+
+
+def _as_sample(sample: PolledSample) -> dict[str, object]:
+    written: dict[str, object] = {"name": sample.name, "value": sample.value, "time": write_time(sample.at)}
+    if isinstance(sample, ReplicaSample) and sample.revision is not None:
+        written["revision"] = sample.revision
+    return written

@@ -26,7 +26,7 @@ def targets_of(configuration: Configuration) -> dict[str, Target]:
         else:
             from autoscaler.adapters.process.target import ProcessTarget
 
-            targets[name] = ProcessTarget(settings, configuration.cluster)
+            targets[name] = ProcessTarget(settings, configuration.cluster, working_directory=configuration.directory)
     return targets
 
 

@@ -69,6 +69,8 @@ class Member:
         self.connected = False
         self.polled_at = 0.0
         self.failed = False
+        self.sources_at_work = 0
+        self._home: dict[int, frozenset[str]] = {}
         self._actuator = Actuator(parts.targets, self.observer, self.supervision, parts.router)
         self._setup: ShardSetup | None = None
         self._runner_parts: RunnerParts | None = None
@@ -176,6 +178,10 @@ class Member:
             noted=self._noted,
             supervision=self.supervision,
         )
+        home: dict[int, set[str]] = {}
+        for service in configuration.services:
+            home.setdefault(home_partition(service, self._setup.partitions), set()).add(service)
+        self._home = {partition: frozenset(services) for partition, services in home.items()}
         await parts.stream.open(self)
         self.connected = True
 
@@ -242,6 +248,11 @@ class Member:
         """The shards at work, by partition."""
         return [runner.shard for _, runner in sorted(self.runners.items()) if runner.shard is not None]
 
+    def owned_services(self) -> frozenset[str]:
+        """The configured services whose partition this member has taken over."""
+        owned = [self._home.get(partition, frozenset()) for partition, runner in self.runners.items() if runner.shard]
+        return frozenset().union(*owned)
+
     def active_tasks(self) -> dict[str, int]:
         """The six systems: tasks active now in this member, all six present."""
         totals = dict.fromkeys(TASKS, 0)
@@ -249,5 +260,5 @@ class Member:
             for tasks in shard.tasks.values():
                 for kind, count in tasks.items():
                     totals[kind] += count
-        totals["monitor"] += self.observer.prober.watched
+        totals["monitor"] += self.observer.prober.watched + self.sources_at_work
         return totals
