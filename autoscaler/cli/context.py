@@ -1,7 +1,7 @@
 """What every command needs first: the configuration, the plugins' word on its options, and where messages go.
 
-Data goes to stdout, talk to stderr. An error of our tree becomes its exit code: 0 done, 1 failed or not found, 2 wrong usage or
-configuration, 3 refused.
+Data goes to stdout, talk to stderr. An error of our tree becomes its exit code: 0 done, 1 failed or not found, 2 wrong
+usage or configuration, 3 refused.
 """
 
 from __future__ import annotations
@@ -9,20 +9,53 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from autoscaler.configuration.loading import Loaded, load
+from autoscaler.configuration.block import locate
+from autoscaler.configuration.loading import Loaded, load, with_options
 from autoscaler.configuration.option_check import ValidateOptions
 from autoscaler.configuration.settings import Configuration
-from autoscaler.errors import AutoscalerError, ConfigurationError, Problem, Refused
-from autoscaler.plugin_host import PluginHost
+from autoscaler.configuration.vocabulary import nearest
+from autoscaler.errors import AutoscalerError, ConfigurationError, EventRejected, Problem, Refused, StreamError
+
+if TYPE_CHECKING:
+    from autoscaler.plugin_host import PluginHost
 
 DEFAULT_FILE = "autoscaler.yaml"
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED = 0, 1, 2, 3
+
+STREAM_REMEDY = "Check `stream:` in the configuration, and that the stream is up."
+
+
+class CommandError(AutoscalerError):
+    """A command cannot do what it was asked: what is wrong, where (a path or a name), what to do, and the exit code."""
+
+    def __init__(self, what: str, remedy: str = "", path: str = "", code: int = EXIT_FAILED) -> None:
+        self.what = what
+        self.remedy = remedy
+        self.path = path
+        self.code = code
+        place = f"{path}: " if path else ""
+        super().__init__(f"{place}{what}.{' ' + remedy if remedy else ''}")
+
+
+def wrong_usage(what: str, remedy: str = "", path: str = "") -> CommandError:
+    """The error of an argument that means nothing; exit 2."""
+    return CommandError(what, remedy, path, EXIT_USAGE)
+
+
+def unknown_service(name: str, known: Iterable[str]) -> CommandError:
+    """The error of a service that nobody knows, with the nearest known name; exit 1."""
+    names = sorted(known)
+    match = nearest(name, names)
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")  # noqa: PLR2004 - as many as fit a line
+    remedy = f'Did you mean "{match}"?' if match else f"Configured: {shown}." if shown else "No service is configured."
+    return CommandError("no such service", remedy, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +81,38 @@ def read_configuration(given: Path | None) -> Configuration:
     return load(configuration_path(given), os.environ).configuration
 
 
+def configured_service(configuration: Configuration, name: str) -> str:
+    """``name`` where it is configured. Raises `CommandError` with the nearest one that is."""
+    if name not in configuration.services:
+        raise unknown_service(name, configuration.services)
+    return name
+
+
 def open_configuration(given: Path | None, cache_dir: Path | None = None) -> Opened:
     """Configuration and plugins, checked against each other. Raises `ConfigurationError` with every problem."""
-    path = configuration_path(given)
-    first = load(path, os.environ, cache_dir=cache_dir)
-    plugins = load_plugins(first.configuration)
-    problems = [problem for problem in plugins.problems if problem.severity == "error"]
-    checked = load(path, os.environ, cache_dir=cache_dir, validate_options=validator_of(plugins))
+    loaded = load(configuration_path(given), os.environ, cache_dir=cache_dir)
+    plugins = load_plugins(loaded.configuration)
+    problems = plugin_problems(loaded, plugins)
+    try:
+        loaded = with_options(loaded, validator_of(plugins))
+    except ConfigurationError as error:
+        problems += error.problems
     if problems:
         raise ConfigurationError(problems)
-    return Opened(checked, plugins)
+    return Opened(loaded, plugins)
+
+
+def plugin_problems(loaded: Loaded, plugins: PluginHost) -> list[Problem]:
+    """What is wrong with the plugins, with the place of the line that names each."""
+    found = []
+    named = loaded.configuration.plugins
+    for problem in plugins.problems:
+        name = problem.path.removeprefix("plugins.")
+        index = next((i for i, use in enumerate(named) if name in {use, Path(use).stem}), None)
+        if problem.severity == "error" and index is not None:
+            origin = locate(loaded.root, ("plugins", index))
+            found.append(replace(problem, file=origin.file, line=origin.line))
+    return found
 
 
 def validator_of(plugins: PluginHost) -> ValidateOptions:
@@ -75,6 +130,8 @@ def load_plugins(configuration: Configuration) -> PluginHost:
     uses = {
         use.use for settings in set_of_settings(configuration) for use in (*settings.policies, *settings.guards.plugins)
     }
+    from autoscaler.plugin_host import PluginHost
+
     return PluginHost.load(
         configuration.plugins, configuration.directory, sorted(uses), configuration.trusted_plugins, os.environ
     )
@@ -108,17 +165,53 @@ def problem_document(problem: Problem) -> dict[str, Any]:
     }
 
 
+def error_document(error: AutoscalerError) -> dict[str, Any]:
+    """An error as JSON; of a configuration the first problem's ``error``, ``path``, ``remedy``, and all in ``problems``."""
+    if isinstance(error, ConfigurationError) and error.problems:
+        documents = [problem_document(problem) for problem in error.problems]
+        return {**{key: documents[0][key] for key in ("error", "path", "remedy")}, "problems": documents}
+    if isinstance(error, CommandError):
+        return {"error": error.what, "path": error.path, "remedy": error.remedy}
+    if isinstance(error, EventRejected):
+        return {"error": str(error), "path": error.place, "remedy": ""}
+    return {"error": str(error), "path": "", "remedy": STREAM_REMEDY if isinstance(error, StreamError) else ""}
+
+
+def exit_code(error: AutoscalerError) -> int:
+    """The exit code that an error stands for."""
+    match error:
+        case CommandError(code=code):
+            return code
+        case ConfigurationError() | EventRejected():
+            return EXIT_USAGE
+        case Refused():
+            return EXIT_REFUSED
+        case _:
+            return EXIT_FAILED
+
+
 def fail(error: AutoscalerError, *, as_json: bool) -> NoReturn:
     """End with the error's words and its exit code."""
-    code = EXIT_FAILED
-    if isinstance(error, ConfigurationError):
-        code = EXIT_USAGE
-    elif isinstance(error, Refused):
-        code = EXIT_REFUSED
-    if as_json and isinstance(error, ConfigurationError):
-        say(json.dumps({"errors": [problem_document(problem) for problem in error.problems]}))
-    elif as_json:
-        say(json.dumps({"error": str(error)}))
+    if as_json:
+        say(json.dumps(error_document(error), ensure_ascii=False))
+    elif isinstance(error, EventRejected) and error.place:
+        say(f"autoscaler: {error.place}: {error}")
+    elif isinstance(error, StreamError):
+        say(f"autoscaler: {error}. {STREAM_REMEDY}")
     else:
         say(f"autoscaler: {error}")
-    raise SystemExit(code)
+    raise SystemExit(exit_code(error))
+
+
+@contextmanager
+def ending(*, as_json: bool) -> Iterator[None]:
+    """The body of a command: an error of ours ends it with its words, a reader that went away ends it quietly."""
+    try:
+        yield
+        sys.stdout.flush()
+    except AutoscalerError as error:
+        fail(error, as_json=as_json)
+    except BrokenPipeError:
+        # What is still buffered has no reader, and the interpreter flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_DONE) from None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from autoscaler.cli import commands, emitting
 from autoscaler.cli import run as run_command
+from autoscaler.cli.options import Config
 
 app = typer.Typer(
     name="autoscaler",
@@ -20,18 +22,31 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="The configuration file (default: ./autoscaler.yaml or AUTOSCALER_CONFIG)."),
-]
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - the callback of an option
+    if value:
+        import autoscaler
+
+        typer.echo(f"autoscaler {autoscaler.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def _root(context: typer.Context, config: ConfigOption = None) -> None:
+def _root(
+    context: typer.Context,
+    config: Config = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
     context.obj = config
 
 
-run_command.register(app)
+for _family in (run_command, emitting, commands):
+    _family.register(app)
+_demo = importlib.util.find_spec("autoscaler.cli.demo")
+if _demo is not None and _demo.origin is not None:
+    importlib.import_module("autoscaler.cli.demo").register(app)
 
 
 def main() -> None:
