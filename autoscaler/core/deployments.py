@@ -9,7 +9,7 @@ from autoscaler.core.allowance import complete_spec, digest_of, refusal_of
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.freezing import updates_frozen
-from autoscaler.core.going_back import HOUR_S, start_rollback
+from autoscaler.core.going_back import HOUR_S, rollback_target, start_rollback
 from autoscaler.core.records import Verdict
 from autoscaler.core.revision import Deployment, Revision, RevisionSpec, content_hash
 from autoscaler.core.rollout import Advancing, Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
@@ -177,7 +177,7 @@ def _number(draft: Draft, settings: ServiceSettings, deployment: Deployment, con
     revision = Revision(number, deployment.spec, content, draft.at, deployment.version, "unproven", deployment.event)
     bounds = settings.bounds
     demand = state.demand if state.initialised else max(bounds.min, min(bounds.initial, bounds.max))
-    came_from = base if base is not None else (state.revision or None)
+    came_from = base if base is not None else _serving(state)
     rollout = Advancing(
         number, came_from, deployment.event, draft.at, draft.at + rules.deadline_s, demand, max(demand, 1)
     )
@@ -194,6 +194,15 @@ def _number(draft: Draft, settings: ServiceSettings, deployment: Deployment, con
         setbacks=(),
         rollout=rollout,
     )
+
+
+def _serving(state: ServiceState) -> int | None:
+    """The revision to go back to from a new one: the wanted one unless it has failed, then the one before that."""
+    current = state.current
+    if current is not None and current.standing != "rejected":
+        return current.number
+    former = rollback_target(state, state.revision)
+    return former.number if former is not None else None
 
 
 def _trimmed(state: ServiceState, added: Revision, history: int, base: int | None) -> tuple[Revision, ...]:

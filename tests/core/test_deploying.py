@@ -12,7 +12,7 @@ from autoscaler.core.plan import plan
 from autoscaler.core.rollout import Advancing, Halted, Held, Preflight, RollingBack, Soaking
 from autoscaler.core.settings import Bounds, EventRules
 from autoscaler.core.stimuli import OutcomeArrived
-from tests.core.builders import a_host, a_service, a_spec, an_image, count, percent, some_rules, some_settings, wishes
+from tests.core.builders import a_host, a_revision, a_service, a_spec, an_image, count, percent, some_rules, some_settings, wishes
 from tests.core.scene import Scene, a_scene, crashes, sick, silent
 
 
@@ -372,3 +372,13 @@ def test_sick_revision_under_a_failure_ratio_goes_on_with_a_new_attempt() -> Non
     scene.run(120)
     assert (scene.verdict("d-1"), scene.running()) == ("applied", {2: 5})
     assert EventRef("/ci", "d-1") in {r.event for r in scene.records}
+
+
+def test_failed_revision_is_never_the_base_of_the_next() -> None:
+    scene = Scene(a_service(0, demand=2, revisions=(a_revision(1, "unproven"),)), v2=crashes)
+    scene.deploy(a_spec("2"))
+    assert scene.phase == "halted"
+    scene.deploy(a_spec("3"), "d-2")
+    rollout = scene.state.rollout
+    assert isinstance(rollout, Advancing)
+    assert rollout.base is None

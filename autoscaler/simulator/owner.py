@@ -1,0 +1,286 @@
+"""A simulated member that owns the partition: drives the engine's own `Shard` in the runner's order, and can die anywhere.
+
+Order of a turn: take, conclude, append, commit, act. What the properties want to see is told to ``watch``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from autoscaler.core.actions import Action, Outcome, Remove, StopReplica
+from autoscaler.core.proposals import Rollback, Scale
+from autoscaler.core.records import Record
+from autoscaler.core.settings import PolicyUse
+from autoscaler.core.state import ServiceState
+from autoscaler.core.stimuli import GuardNote, PolicyVote
+from autoscaler.core.world import HostView, ObservedReplica, World
+from autoscaler.engine.shard import Shard, ShardSetup
+from autoscaler.engine.takeover import rebuild
+from autoscaler.errors import Fenced, StreamError
+from autoscaler.plugin_host.evaluation import EvaluationRequest
+from autoscaler.ports.stream import Append, Topic
+from autoscaler.simulator.chance import Chance
+from autoscaler.simulator.hosts import SimHosts
+from autoscaler.simulator.log import Fate, SimLog
+
+LEASE_S = 10.0
+MARGIN_S = 3.0
+LOOK_AGAIN_S = 1.0
+
+CrashPoint = Literal["after_take", "before_append", "after_append", "before_action", "between_actions", "before_outcome"]
+CRASH_POINTS: tuple[CrashPoint, ...] = (
+    "after_take",
+    "before_append",
+    "after_append",
+    "before_action",
+    "between_actions",
+    "before_outcome",
+)
+
+
+class Watch(Protocol):
+    """What the properties are told as it happens."""
+
+    def decided(
+        self, owner: Owner, append: Append, records: Sequence[Record], before: ServiceState, after: ServiceState
+    ) -> None:
+        """Records became durable; ``before`` and ``after`` are the service's states around them."""
+
+    def acting(self, owner: Owner, actions: Sequence[Action]) -> None:
+        """These actions are about to be carried out."""
+
+
+class SimVoter:
+    """Two policies: `load` wishes the newest value over ten, `errors` votes revisions down over one in ten."""
+
+    def runs_in_process(self, uses: tuple[PolicyUse, ...]) -> bool:
+        """Always."""
+        return True
+
+    def votes(self, request: EvaluationRequest) -> tuple[PolicyVote, ...]:
+        """One vote each."""
+        view = request.signals.view(request.now, request.max_age_s)
+        load, errors = view["load"], view["errors"]
+        if load.known and load.latest is not None:
+            scale = PolicyVote("load", Scale(max(0, math.ceil(load.latest / 10)), "by load"), "", ("load",))
+        else:
+            scale = PolicyVote("load", None, "load is unknown", ("load",))
+        if errors.latest is None:
+            vote = PolicyVote("errors", None, "errors is unknown", ("errors",), rollback=True)
+        else:
+            proposal = Rollback("too many errors") if errors.latest > 0.1 else None  # noqa: PLR2004 - one in ten
+            vote = PolicyVote("errors", proposal, "", ("errors",), rollback=True)
+        return scale, vote
+
+    def guard_notes(self, request: EvaluationRequest, wish: int) -> tuple[GuardNote, ...]:
+        """No guards."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerParts:
+    """What an owner works with. ``later(at, do)`` schedules; ``append_fate`` says what becomes of its next append."""
+
+    log: SimLog
+    hosts: SimHosts
+    chance: Chance
+    later: Callable[[float, Callable[[], None]], None]
+    watch: Watch
+    append_fate: Callable[[], Fate]
+    crashes: Callable[[CrashPoint], bool]
+    service: str
+
+
+class Owner:
+    """One incarnation of a member. Dead, it does nothing more; its calls under way still take effect."""
+
+    def __init__(self, name: str, parts: OwnerParts, setup: Callable[[Owner], ShardSetup], now: float) -> None:
+        self.name = name
+        self.parts = parts
+        self.alive = True
+        self.frozen_until = 0.0
+        self.now = now
+        self._views: dict[str, tuple[HostView, list[ObservedReplica]]] = {}
+        self._turn_at: float | None = None
+        self._due_at: float | None = None
+        self._flight: set[str] = set()
+        self._positions: dict[Topic, int] = {}
+        for host in parts.hosts.hosts:
+            self._views[host] = parts.hosts.view(host)
+        self.epoch, restored = parts.log.take_over()
+        taken = rebuild(0, setup(self), restored, now)
+        self.shard: Shard = taken.shard
+        self.token = self.shard.record.token
+        self._append(taken.append)
+        self.shard.committed(now)
+        self._sent_at = now
+        self._stops_from = now if taken.predecessor_ended else now + LEASE_S
+        horizon = parts.log.first_at(Topic.METRICS, now - 300.0)
+        self._positions = {**taken.positions, Topic.METRICS: horizon}
+        self._warm_to = len(parts.log.topics[Topic.METRICS])
+        self.shard.warming = horizon < self._warm_to
+        self.shard.configured(parts.service, now)
+        self.wake(now)
+
+    # What it sees.
+
+    def world(self, service: str, target: str, now: float, token: int, uncertain: frozenset[str]) -> World:
+        """What the hosts showed when they last told."""
+        replicas = tuple(replica for _, seen in self._views.values() for replica in seen)
+        hosts = tuple(view for view, _ in self._views.values())
+        return World(now, replicas, hosts, token, uncertain)
+
+    def told(self, host: str, now: float) -> None:
+        """A host has changed."""
+        if self.alive:
+            self._views[host] = self.parts.hosts.view(host)
+            self.shard.observed(self.parts.service, now)
+            self.wake(now)
+
+    def wake(self, now: float) -> None:
+        """Turn soon."""
+        at = max(now, self.frozen_until) + 0.01
+        if self.alive and (self._turn_at is None or at < self._turn_at):
+            self._turn_at = at
+            self.parts.later(at, self._turn)
+
+    # A turn.
+
+    def _turn(self) -> None:
+        now = self.parts.hosts.now
+        if not self.alive or self._turn_at is None or now < self._turn_at:
+            return
+        self._turn_at = None
+        if now < self.frozen_until:
+            self.wake(now)
+            return
+        self.now = now
+        try:
+            self._work(now)
+        except Fenced:
+            self.alive = False
+        except StreamError:
+            self.die()
+
+    def die(self) -> None:
+        """Stop here and now."""
+        self.alive = False
+
+    def _work(self, now: float) -> None:
+        self.shard.due(now)
+        self._take(now)
+        if self._dies("after_take"):
+            return
+        before = self.state
+        append = self.shard.conclude(now)
+        if append is not None:
+            if self._dies("before_append"):
+                return
+            self._append(append, self.parts.append_fate())
+            if self._dies("after_append"):
+                return
+            records = self.shard.committed(now)
+            self.parts.watch.decided(self, append, records, before, self.state)
+        if not self._dies("before_action"):
+            self._act(now)
+        due = self.shard.next_due()
+        if self.shard.has_work:
+            self.wake(now)
+        elif due is not None:
+            at = max(due, now + 0.01)
+            if self._due_at is None or at < self._due_at or self._due_at <= now:
+                self._due_at = at
+                self.parts.later(at, lambda: self._wake_for(at))
+
+    def _wake_for(self, at: float) -> None:
+        if self.alive and self._due_at == at:
+            self._due_at = None
+            self.wake(at)
+
+    def in_flight(self) -> frozenset[str]:
+        """Keys of actions whose end is not known yet."""
+        return frozenset(self._flight)
+
+    @property
+    def state(self) -> ServiceState:
+        """The service's durable state, as this owner knows it."""
+        return self.shard.states.get(self.parts.service) or ServiceState(self.parts.service)
+
+    def _take(self, now: float) -> None:
+        for topic in (Topic.DEPLOYMENTS, Topic.CONTROL, Topic.METRICS):
+            batch = self.parts.log.read(topic, self._positions.get(topic, 0), 50)
+            if batch is not None:
+                self.shard.take(batch, now)
+                self._positions[topic] = batch.messages[-1].offset + 1
+        self.shard.warming = self._positions.get(Topic.METRICS, 0) < self._warm_to
+
+    def _append(self, append: Append, fate: Fate = "done") -> None:
+        now = self.parts.hosts.now
+        while True:
+            try:
+                self.parts.log.append(self.epoch, append, now, fate)
+            except Fenced:
+                raise
+            except StreamError as error:
+                if error.outcome == "unavailable":
+                    fate = "done"
+                    continue
+                raise
+            self._sent_at = now
+            return
+
+    def _dies(self, point: CrashPoint) -> bool:
+        if self.parts.crashes(point):
+            self.die()
+        return not self.alive
+
+    # Acting.
+
+    def _act(self, now: float) -> None:
+        actions = self.shard.actions(now)
+        if not actions:
+            return
+        if now > self._sent_at + LEASE_S - MARGIN_S:
+            self._append(self.shard.heartbeat(now))
+            self.shard.committed(now)
+        self._flight |= {action.key for action in actions}
+        self.parts.watch.acting(self, actions)
+        for number, action in enumerate(actions):
+            if number and self._dies("between_actions"):
+                return
+            if isinstance(action, StopReplica | Remove) and now < self._stops_from:
+                self.parts.later(self._stops_from, lambda action=action: self._settle(action))  # type: ignore[misc]
+                continue
+            self.parts.hosts.call(action, self.token, self._answered)
+
+    def _answered(self, outcome: Outcome | None) -> None:
+        now = self.parts.hosts.now
+        if outcome is None or not self.alive or self._dies("before_outcome"):
+            return
+        if now < self.frozen_until:
+            self.parts.later(self.frozen_until, lambda: self._answered(outcome))
+            return
+        if outcome.result == "done" and outcome.action.kind != "resolve" and self.parts.chance.happens(0.7):
+            # Mostly the host's own news come before the answer, at times after it.
+            self._views[outcome.action.host] = self.parts.hosts.view(outcome.action.host)
+        self.shard.outcome(outcome, now)
+        if outcome.result not in {"unknown", "unavailable"}:
+            self._flight.discard(outcome.action.key)
+        if outcome.result in {"unknown", "unavailable"}:
+            self.parts.later(now + LOOK_AGAIN_S, lambda: self._settle(outcome.action))
+        self.wake(now)
+
+    def _settle(self, action: Action) -> None:
+        """Look at the host anew; only then may the replica be planned for again."""
+        if not self.alive:
+            return
+        now = self.parts.hosts.now
+        if action.kind != "resolve":
+            self._views[action.host] = self.parts.hosts.view(action.host)
+        self._flight.discard(action.key)
+        self.shard.cleared(self.parts.service, action.key)
+        self.shard.observed(self.parts.service, now)
+        self.wake(now)

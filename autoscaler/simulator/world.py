@@ -1,0 +1,245 @@
+"""One simulated world: a log, hosts, owners that come, die and overlap, and a script of events and faults, on virtual time.
+
+`run_world(seed)` plays it to its end, checks every property after each step, and raises `Violation` with the seed. First comes
+the unrest, for some virtual minutes; then faults stop, operators tidy up, and all has to come to rest.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autoscaler.core.rollout import Held, Preflight
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.engine.shard import ShardSetup
+from autoscaler.ports.stream import Topic
+from autoscaler.simulator.chance import Chance
+from autoscaler.simulator.hosts import SimHosts
+from autoscaler.simulator.log import Fate, SimLog
+from autoscaler.simulator.owner import CRASH_POINTS, CrashPoint, Owner, OwnerParts, SimVoter
+from autoscaler.simulator.properties import Properties, Violation
+from autoscaler.simulator.script import SERVICE, Published, Script, some_settings
+
+EPOCH = 1_800_000_000.0
+REST_S = 90.0
+"""Virtual time within which everything has to be at rest once faults have stopped (P6)."""
+
+_TOPICS = {"deployment": Topic.DEPLOYMENTS, "control": Topic.CONTROL, "metric": Topic.METRICS}
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a world came to, for a person and for tests that compare two runs."""
+
+    seed: int
+    steps: int
+    records: int
+    creates: int
+    verdicts: tuple[tuple[str, str], ...]
+    phase: str
+
+
+class SimWorld:
+    """A world in the making. ``length_s``: how long the unrest lasts; ``happenings``: how many things happen in it."""
+
+    def __init__(self, seed: int, *, length_s: float = 40.0, happenings: int = 12) -> None:
+        self.seed = seed
+        self.chance = Chance(seed)
+        self.settings: ServiceSettings = some_settings(self.chance)
+        self.script = Script(self.chance, self.settings)
+        self.log = SimLog()
+        self.now = EPOCH
+        self.steps = 0
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._calm = False
+        self._crash_at: CrashPoint | None = None
+        self._length_s = length_s
+        self._happenings = happenings
+        count = 2 + self.chance.below(3)
+        names = [(f"h{n}", f"z{n % 2}") for n in range(1, count + 1)]
+        self.hosts = SimHosts(SERVICE, names, self.chance, self.later, self._host_changed)
+        self.hosts.fates = self.script.fates
+        self.hosts.now = self.now
+        self.properties = Properties(self.settings, self.hosts, self.log, SERVICE)
+        self.owner: Owner | None = None
+        self._former: list[Owner] = []
+        self._members = 0
+        self._load = 10.0 * self.chance.below(5)
+
+    # Time.
+
+    def later(self, at: float, do: Callable[[], None]) -> None:
+        """Do something at a moment to come."""
+        self._count += 1
+        heapq.heappush(self._queue, (max(at, self.now), self._count, do))
+
+    def _until(self, end: float) -> None:
+        while self._queue and self._queue[0][0] <= end:
+            at, _, do = heapq.heappop(self._queue)
+            self.now = self.hosts.now = at
+            self.steps += 1
+            do()
+            self.properties.check()
+            self._replace_owner()
+        self.now = self.hosts.now = end
+
+    def _host_changed(self, host: str) -> None:
+        for owner in self._owners():
+            delay_s = self.chance.within(0.0, 0.3)
+            self.later(self.now + delay_s, lambda owner=owner: owner.told(host, self.now))  # type: ignore[misc]
+
+    def _owners(self) -> list[Owner]:
+        everyone = [*self._former, *([self.owner] if self.owner is not None else [])]
+        return [owner for owner in everyone if owner.alive]
+
+    # Owners.
+
+    def _replace_owner(self) -> None:
+        owner = self.owner
+        if owner is not None and not owner.alive:
+            self.owner = None
+            self.later(self.now + self.chance.within(0.1, 3.0), self._new_owner)
+
+    def _new_owner(self) -> None:
+        if self.owner is not None:
+            if self.owner.alive:
+                self._former.append(self.owner)
+            self.owner = None
+        if not self._members or self.chance.happens(0.6):
+            self._members += 1
+        parts = OwnerParts(
+            self.log, self.hosts, self.chance, self.later, self.properties, self._append_fate, self._crashes, SERVICE
+        )
+        owner = Owner(f"m{self._members}", parts, self._setup, self.now)
+        self.owner = owner
+        self.properties.taken_over(self.now, owner.token)
+
+    def _setup(self, owner: Owner) -> ShardSetup:
+        return ShardSetup(
+            cluster="sim",
+            member=owner.name,
+            partitions=1,
+            services={SERVICE: self.settings},
+            voter=SimVoter(),
+            look=owner.world,
+        )
+
+    def _append_fate(self) -> Fate:
+        if self._calm:
+            return "done"
+        return self.chance.weighted([(60.0, "done"), (1.0, "unavailable"), (1.0, "lost"), (1.0, "unknown")])
+
+    def _crashes(self, point: CrashPoint) -> bool:
+        if self._calm or self._crash_at != point:
+            return False
+        self._crash_at = None
+        return True
+
+    # What happens.
+
+    def _publish(self, event: Published | None) -> None:
+        if event is None:
+            return
+        self.log.publish(_TOPICS[event.topic], SERVICE, event.value, self.now)
+        for owner in self._owners():
+            owner.wake(self.now + self.chance.within(0.0, 0.05))
+
+    def _deploy(self) -> None:
+        event = self.script.deployment()
+        self.properties.accepted_versions.update(self.script.versions)
+        self._publish(event)
+
+    def _sample(self) -> None:
+        """The next sample, and the one after it: mostly two seconds apart, at times with a gap or unreadable."""
+        chance = self.chance
+        if not self._calm:
+            self._load = max(0.0, self._load + chance.within(-12.0, 13.0)) if chance.happens(0.5) else self._load
+            if chance.happens(0.1):
+                self._load = chance.pick([0.0, 0.0, 15.0, 60.0])
+        odd = not self._calm and chance.happens(0.06)
+        errors = 0.5 if not self._calm and chance.happens(0.02) else 0.0
+        load: float | str = "NaN" if odd else round(self._load, 1)
+        self._publish(self.script.sample(load, errors))
+        if not odd:
+            self.properties.sampled(self.now)
+        steady_s = 5.0 if self._calm else 2.0
+        gap_s = chance.within(5.0, 25.0) if not self._calm and chance.happens(0.06) else steady_s
+        self.later(self.now + gap_s, self._sample)
+
+    def _happen(self) -> None:
+        chance, hosts = self.chance, self.hosts
+        name = chance.pick(sorted(hosts.hosts))
+        things: list[tuple[float, Callable[[], None]]] = [
+            (4.0, self._deploy),
+            (4.0, lambda: self._publish(self.script.command())),
+            (1.0, lambda: self._publish(self.script.again())),
+            (0.5, lambda: self._publish(self.script.junk())),
+            (1.0, hosts.kill_one),
+            (0.7, hosts.remove_one),
+            (1.0, hosts.sicken_one),
+            (1.0, lambda: hosts.unplug(name, chance.within(1.0, 90.0))),
+            (0.7, lambda: self._condition(name)),
+            (0.4, lambda: hosts.hosts[name].foreign.add(f"sim.web.s{chance.below(3)}.r1.{1 + chance.below(6)}")),
+            (2.0, self._arm_crash),
+            (0.8, self._new_owner),
+            (0.6, self._freeze_owner),
+        ]
+        chance.weighted(things)()
+
+    def _condition(self, name: str) -> None:
+        host = self.hosts.hosts[name]
+        host.condition = "ready" if host.condition != "ready" else self.chance.pick(["draining", "cordoned"])
+        self._host_changed(name)
+
+    def _arm_crash(self) -> None:
+        self._crash_at = self.chance.pick(CRASH_POINTS)
+
+    def _freeze_owner(self) -> None:
+        if self.owner is not None:
+            self.owner.frozen_until = self.now + self.chance.within(1.0, 20.0)
+
+    # The whole.
+
+    def play(self) -> Played:
+        """Unrest, then rest. Raises `Violation`."""
+        self._new_owner()
+        self.later(self.now + 0.1, self._sample)
+        self._deploy()
+        for _ in range(self._happenings):
+            self.later(self.now + self.chance.within(0.5, self._length_s), self._happen)
+        self._until(self.now + self._length_s)
+        self._calm = True
+        self.hosts.mend()
+        for command in ("unfreeze", "auto", "approve", "resume"):
+            self._publish(self.script.command(command))
+        self._until(self.now + REST_S)
+        if isinstance(self._state().rollout, Held | Preflight):
+            self._publish(self.script.command("abort"))
+            self._until(self.now + REST_S)
+        self._finish()
+        state = self._state()
+        verdicts = tuple(sorted((key[1], verdict) for key, verdict in self.properties.verdicts.items()))
+        return Played(
+            self.seed, self.steps, len(self.properties.audit), len(self.hosts.created), verdicts, state.rollout.phase
+        )
+
+    def _state(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        assert self.owner is not None  # noqa: S101
+        return self.owner.state
+
+    def _finish(self) -> None:
+        expected = dict.fromkeys((f"/sim/{event.topic}", event.id) for event in self.script.sent)
+        pending = frozenset({
+            (seen.event.source, seen.event.id) for seen in self._state().seen if not seen.verdict
+        } if isinstance(self._state().rollout, Held) else ())  # fmt: skip
+        self.properties.finish(list(expected), pending)
+
+
+def run_world(seed: int, *, length_s: float = 40.0, happenings: int = 12) -> Played:
+    """Play the world of that seed. Raises `Violation` that names the seed."""
+    try:
+        return SimWorld(seed, length_s=length_s, happenings=happenings).play()
+    except Violation as violation:
+        raise Violation(f"seed {seed}: {violation}") from violation
