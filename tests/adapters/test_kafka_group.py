@@ -281,6 +281,33 @@ async def test_aborted_inputs_are_never_seen(stream: KafkaStream) -> None:
     assert [message.value for message in messages_of(await collect(member, 1), Topic.METRICS)] == [b"committed"]
 
 
+async def test_a_reader_sees_what_was_appended_a_moment_ago(stream: KafkaStream) -> None:
+    member, client = stream.member(), stream.client()
+    await own_all(member)
+    await client.open()
+    for number in range(30):
+        await member.append(numbered(0, number))
+        assert len(await everything(client, Topic.AUDIT, 0)) == number + 1
+
+
+async def test_a_reader_does_not_wait_for_somebodys_open_transaction(stream: KafkaStream) -> None:
+    client = stream.client()
+    await client.open()
+    await client.publish(Topic.METRICS, b"web", b"before")
+    place = await client.publish(Topic.METRICS, b"web", b"before")
+    name = topic_name(stream.settings.prefix, Topic.METRICS)
+    async with AIOKafkaProducer(
+        bootstrap_servers=list(stream.settings.brokers), transactional_id=f"foreign-{stream.cluster}"
+    ) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(name, b"open", b"web", place.partition)
+        async with asyncio.timeout(8):
+            found = await everything(client, Topic.METRICS)
+        await producer.abort_transaction()
+
+    assert [message.value for message in found] == [b"before", b"before"]
+
+
 async def test_an_observer_reads_the_live_inputs_and_writes_a_ledger_of_its_own(stream: KafkaStream) -> None:
     live, client = stream.member(), stream.client()
     await own_all(live)

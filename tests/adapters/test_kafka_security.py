@@ -113,8 +113,8 @@ async def test_a_wrong_password_is_told_as_such_and_not_repeated(
     told = await refusal(broker.bootstrap, replace(security, password_file=wrong, mechanism=mechanism))
 
     assert told == (
-        "connect to Kafka: login refused (SaslAuthenticationFailed). "
-        "Check mechanism, username, password_file of stream.security"
+        "connect to Kafka: login refused (SaslAuthenticationFailed). Check mechanism, username, password_file "
+        "in stream.security"
     )
 
 

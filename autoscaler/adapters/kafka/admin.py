@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from autoscaler.adapters.kafka.connection import CONNECT_S, connection_options, let_go, within
+from autoscaler.adapters.kafka.connection import CONNECT_S, connection_options, let_go, start, within
 from autoscaler.adapters.topics import DAY_S, HOUR_S, MESSAGE_BYTES_MAX, RETENTION_S, compacted, topic_name
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import ConfigurationError, Problem, StreamError
@@ -61,12 +61,9 @@ class KafkaAdmin:
 
     async def _connected(self) -> Any:
         if self._admin is None:
-            admin = AIOKafkaAdminClient(**connection_options(self._settings, self._cluster, REQUEST_S))
-            try:
-                await within(CONNECT_S, admin.start(), "connect to Kafka")
-            except BaseException:
-                await let_go(admin, 1.0)
-                raise
+            options = connection_options(self._settings, self._cluster, REQUEST_S)
+            admin = AIOKafkaAdminClient(**options)
+            await start(admin, options, "connect to Kafka")
             self._admin = admin
         return self._admin
 

@@ -9,7 +9,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from autoscaler.adapters.kafka.connection import CONNECT_S, connection_options, let_go, translated, within
+from autoscaler.adapters.kafka.connection import connection_options, let_go, translated, within
+from autoscaler.adapters.kafka.connection import start as start_client
 from autoscaler.adapters.kafka.topology import agreed_partitions, partitions_by_topic
 from autoscaler.adapters.topics import refuse_oversize, topic_name
 from autoscaler.configuration.settings import StreamSettings
@@ -22,6 +23,9 @@ STALL_S = 10.0
 PAGE = 2_000
 FOLLOW_MS = 500
 FLUSH_S = 5.0
+UNDECIDED_S = 1.0
+"""How long a reader waits for a transaction to be decided that was open when it began."""
+
 REQUEST_BYTES_MAX = 8 * 1024 * 1024
 FETCH_BYTES = 4 * 1024 * 1024
 
@@ -48,7 +52,9 @@ class KafkaClient:
         self._options = connection_options(self._settings, self._cluster, REQUEST_S)
         found = await partitions_by_topic(self._options)
         self._partitions = agreed_partitions(found, self._names, None)
-        self._asker = await self._started_consumer([])
+        # Ends are those of everything that was written: of a transaction that was committed a moment ago, the mark that
+        # it was may still be on its way.
+        self._asker = await self._started_consumer([], "read_uncommitted")
 
     @property
     def partitions(self) -> int:
@@ -97,7 +103,8 @@ class KafkaClient:
         self._readers.add(consumer)
         try:
             begins = await within(STALL_S, consumer.beginning_offsets(places), doing)
-            ends = await within(STALL_S, consumer.end_offsets(places), doing)
+            written = await self.ends(topic)
+            ends = {place: written[place.partition] for place in places}
             floor = {place: (start or {}).get(place.partition, 0) for place in places}
             for place in places:
                 consumer.seek(place, min(max(floor[place], begins[place]), ends[place]))
@@ -128,11 +135,7 @@ class KafkaClient:
                 producer = AIOKafkaProducer(
                     enable_idempotence=True, acks="all", max_request_size=REQUEST_BYTES_MAX, **self._options
                 )
-                try:
-                    await within(CONNECT_S, producer.start(), "connect to Kafka")
-                except BaseException:
-                    await let_go(producer, 1.0)
-                    raise
+                await start_client(producer, self._options, "connect to Kafka")
                 self._producer = producer
             return self._producer
 
@@ -144,23 +147,26 @@ class KafkaClient:
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
 
-    async def _started_consumer(self, places: list[Any]) -> Any:
+    async def _started_consumer(self, places: list[Any], isolation: str = "read_committed") -> Any:
         consumer = AIOKafkaConsumer(
             enable_auto_commit=False,
             auto_offset_reset="none",
-            isolation_level="read_committed",
+            isolation_level=isolation,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=FETCH_BYTES,
             **self._options,
         )
-        try:
-            if places:
-                consumer.assign(places)
-            await within(CONNECT_S, consumer.start(), "connect to Kafka")
-        except BaseException:
-            await let_go(consumer, 1.0)
-            raise
+        if places:
+            consumer.assign(places)
+        await start_client(consumer, self._options, "connect to Kafka")
         return consumer
+
+
+async def _all_read(consumer: Any, ends: Mapping[Any, int]) -> bool:
+    for place, end in ends.items():
+        if await consumer.position(place) < end:
+            return False
+    return True
 
 
 async def _flushed(producer: Any) -> None:
@@ -175,7 +181,12 @@ async def _pages(
     """Messages until every partition's position has reached its end; with ``follow`` for ever."""
     loop = asyncio.get_running_loop()
     moved_at, told = loop.time(), None
-    while follow or [place for place, end in ends.items() if await consumer.position(place) < end]:
+    passed_at = loop.time()
+    while follow or not await _all_read(consumer, ends):
+        if not follow and loop.time() - passed_at > UNDECIDED_S:
+            # Held up by somebody's open transaction: the present end is where that begins.
+            decided = await within(STALL_S, consumer.end_offsets(list(ends)), doing)
+            ends = {place: min(end, decided[place]) for place, end in ends.items()}
         try:
             found = await consumer.getmany(timeout_ms=FOLLOW_MS if follow else 20, max_records=PAGE)
         except OffsetOutOfRangeError as error:
@@ -190,3 +201,4 @@ async def _pages(
         for place, messages in found.items():
             for message in messages:
                 yield place, message
+            passed_at = loop.time()

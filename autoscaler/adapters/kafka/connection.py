@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from aiokafka import errors as kafka_errors
+from aiokafka.conn import collect_hosts, create_conn
 
 from autoscaler.configuration.settings import StreamSecurity, StreamSettings
 from autoscaler.errors import ConfigurationError, Fenced, Problem, StreamError
@@ -23,7 +22,7 @@ from autoscaler.errors import ConfigurationError, Fenced, Problem, StreamError
 CONNECT_S = 10.0
 """The longest that a connection (bootstrap, login, first metadata) may take."""
 
-HEARD_MAX = 16
+DIAGNOSE_S = 3.0
 TEXT_MAX = 300
 
 T = TypeVar("T")
@@ -37,40 +36,6 @@ DENIED = (
     kafka_errors.GroupAuthorizationFailedError,
     kafka_errors.TransactionalIdAuthorizationFailed,
 )
-
-_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
-
-
-class _Overhearing(logging.Filter):
-    """Keeps what the client library only logs: a refused login raises the same error as a dead broker.
-
-    A filter, because it hears what the program has decided not to show; it lets through what would have been shown.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        heard = _heard.get()
-        if heard is not None and len(heard) < HEARD_MAX:
-            heard.append(record.getMessage())
-        return record.levelno >= logging.getLogger("aiokafka").getEffectiveLevel()
-
-
-_OVERHEARING = _Overhearing()
-
-
-@contextmanager
-def overhearing() -> Iterator[list[str]]:
-    """What the client library logs of its connections meanwhile, in this task and in those started by it."""
-    for name in ("aiokafka.client", "aiokafka.conn"):
-        logger = logging.getLogger(name)
-        if _OVERHEARING not in logger.filters:
-            logger.setLevel(logging.WARNING)
-            logger.addFilter(_OVERHEARING)
-    heard: list[str] = []
-    token = _heard.set(heard)
-    try:
-        yield heard
-    finally:
-        _heard.reset(token)
 
 
 def connection_options(settings: StreamSettings, cluster: str, request_timeout_s: float) -> dict[str, Any]:
@@ -136,50 +101,36 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def translated(
-    error: BaseException, doing: str, outcome: Outcome = "unavailable", heard: Sequence[str] = ()
-) -> StreamError:
-    """The program's error for one of the client library: what could not be done, and why as far as anybody knows."""
+def translated(error: BaseException, doing: str, outcome: Outcome = "unavailable") -> StreamError:
+    """The program's error for one of the client library: what could not be done, why, and what to do."""
     if isinstance(error, StreamError):
         return error
     if isinstance(error, FENCED):
         return Fenced(f"{doing}: another member owns the partition now")
-    return StreamError(f"{doing}: {_reason(error, heard)}", outcome)
+    return StreamError(f"{doing}: {_reason(error)}", outcome)
 
 
-LOGGED = (
-    ("UnsupportedSaslMechanism", "the broker does not offer this mechanism. Check stream.security.mechanism"),
-    (
-        "SaslAuthenticationFailed",
-        "login refused (SaslAuthenticationFailed). Check mechanism, username, password_file of stream.security",
-    ),
-    (
-        "CERTIFICATE_VERIFY_FAILED",
-        "the certificate is not trusted (CERTIFICATE_VERIFY_FAILED). Check ca_file and the names in stream.brokers",
-    ),
-    (
-        "CERTIFICATE_REQUIRED",
-        "the broker wants a client certificate. Give cert_file and key_file in stream.security",
-    ),
-)
-"""What only the library's log tells of a failed connection, and the remedy."""
-
-
-def _reason(error: BaseException, heard: Sequence[str]) -> str:
-    told = " ".join(heard)
-    for mark, reason in LOGGED:
-        if mark in told:
-            return reason
-    if isinstance(error, TimeoutError):
-        return "no answer in time. Check that the brokers of stream.brokers run and can be reached"
-    if isinstance(error, DENIED):
-        return f"not authorised ({_first_line(error)}). Grant this user the rights of a member"
-    if isinstance(error, kafka_errors.KafkaConnectionError):
-        if " closed" in told:
+def _reason(error: BaseException) -> str:
+    match error:
+        case TimeoutError():
+            return "no answer in time. Check that the brokers of stream.brokers run and can be reached"
+        case kafka_errors.UnsupportedSaslMechanismError():
+            return "the broker does not offer this mechanism. Check stream.security.mechanism"
+        case kafka_errors.SaslAuthenticationFailed():
+            return (
+                "login refused (SaslAuthenticationFailed). Check mechanism, username, password_file in stream.security"
+            )
+        case ssl.SSLCertVerificationError():
+            return "the certificate is not trusted (CERTIFICATE_VERIFY_FAILED). Check ca_file and stream.brokers"
+        case _ if isinstance(error, DENIED):
+            return f"not authorised ({_first_line(error)}). Grant this user the rights of a member"
+        case kafka_errors.KafkaConnectionError() if " closed" in str(error):
             # Under TLS 1.3 a missing client certificate is told after the handshake, and the library drops the alert.
             return "the broker closed the connection. Check protocol, cert_file and key_file of stream.security"
-        last = f" ({_shortened(heard[-1])})" if heard else ""
-        return f"no broker could be reached{last}. Check stream.brokers and stream.security.protocol"
+        case kafka_errors.KafkaConnectionError() | OSError():
+            return (
+                f"no broker could be reached ({_first_line(error)}). Check stream.brokers and stream.security.protocol"
+            )
     return _first_line(error)
 
 
@@ -197,12 +148,51 @@ async def within(seconds: float, call: Awaitable[T], doing: str, outcome: Outcom
 
     The library's own time-outs do not hold while a broker is down, hence an outer one round every call.
     """
-    with overhearing() as heard:
-        try:
-            async with asyncio.timeout(seconds):
-                return await call
-        except (TimeoutError, kafka_errors.KafkaError, OSError) as error:
-            raise translated(error, doing, outcome, heard) from error
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except (TimeoutError, kafka_errors.KafkaError, OSError) as error:
+        raise translated(error, doing, outcome) from error
+
+
+async def start(client: Any, options: Mapping[str, Any], doing: str, seconds: float = CONNECT_S) -> None:
+    """Start a consumer, producer or admin client that was made with these options, or let go of it again.
+
+    Raises `StreamError` (unavailable) with the reason why no broker let us in.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await client.start()
+    except (TimeoutError, kafka_errors.KafkaError, OSError) as error:
+        await let_go(client, 1.0)
+        cause = await _refusal(options) if isinstance(error, kafka_errors.KafkaConnectionError) else None
+        raise translated(cause or error, doing) from error
+    except BaseException:
+        # Cancellation included: half started, it keeps sockets and a task.
+        await let_go(client, 1.0)
+        raise
+
+
+async def _refusal(options: Mapping[str, Any]) -> BaseException | None:
+    """Why the brokers refuse us; the client library tells only its log, the same error for all reasons."""
+    wanted = ("client_id", "request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism")
+    login = ("sasl_plain_username", "sasl_plain_password")
+    given = {name: options[name] for name in (*wanted, *login) if name in options}
+    found: BaseException | None = None
+    try:
+        async with asyncio.timeout(DIAGNOSE_S):
+            for host, port, _ in collect_hosts(options["bootstrap_servers"]):
+                try:
+                    connection = await create_conn(host, port, **given)
+                except (kafka_errors.KafkaError, OSError) as error:
+                    # A broker that is merely down says less than one that refuses.
+                    if found is None or not isinstance(error, ConnectionRefusedError):
+                        found = error
+                else:
+                    connection.close()
+    except TimeoutError:
+        return found
+    return found
 
 
 async def let_go(client: Any, seconds: float) -> None:

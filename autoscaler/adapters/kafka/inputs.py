@@ -17,7 +17,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.protocol.group import LeaveGroupRequest
 
-from autoscaler.adapters.kafka.connection import CONNECT_S, connection_options, let_go, translated, within
+from autoscaler.adapters.kafka.connection import connection_options, let_go, start, translated
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import Fenced, StreamError
 from autoscaler.ports.stream import Batch, Topic
@@ -77,6 +77,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """Connect and begin to join; the assignment comes later."""
         session_ms = int(self._settings.session_timeout_s * 1000)
         member = self._settings.member
+        options = connection_options(self._settings, self._group, REQUEST_S)
         self.consumer = AIOKafkaConsumer(
             group_id=self._group,
             group_instance_id=None if member == "auto" else member,
@@ -90,14 +91,9 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
-            **connection_options(self._settings, self._group, REQUEST_S),
+            **options,
         )
-        try:
-            await within(CONNECT_S, self.consumer.start(), "connect to Kafka")
-        except BaseException:
-            # A failed start leaves its tasks running.
-            await let_go(self.consumer, 1.0)
-            raise
+        await start(self.consumer, options, "connect to Kafka")
         self._heard_at = self._fetched_at = asyncio.get_running_loop().time()
         # Subscribed after the start, which would otherwise wait for an assignment as long as it takes.
         self.consumer.subscribe(list(self._names.values()), listener=self)

@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from autoscaler.adapters.kafka.connection import FENCED, let_go, overhearing, translated, within
+from autoscaler.adapters.kafka.connection import FENCED, let_go, start, translated
 from autoscaler.errors import StreamError
 from autoscaler.ports.stream import Outgoing, Topic
 
@@ -53,12 +53,7 @@ class PartitionLedger:
             max_request_size=REQUEST_BYTES_MAX,
             **options,
         )
-        try:
-            await within(START_S, producer.start(), f"take over partition {partition}")
-        except BaseException:
-            # Cancellation included: a half-started producer keeps sockets and a task.
-            await let_go(producer, 1.0)
-            raise
+        await start(producer, options, f"take over partition {partition}", START_S)
         return cls(producer, partition, names)
 
     async def write(self, records: Sequence[Outgoing]) -> None:
@@ -75,21 +70,20 @@ class PartitionLedger:
     async def _transact(self, records: Sequence[Outgoing]) -> None:
         doing = f"append to partition {self._partition}"
         committing = False
-        with overhearing() as heard:
-            try:
-                async with asyncio.timeout(APPEND_S):
-                    await self._producer.begin_transaction()
-                    await self._send(records)
-                    committing = True
-                    await self._producer.commit_transaction()
-            except (TimeoutError, KafkaError, OSError, AssertionError) as error:
-                # The library asserts on state transitions that a fenced producer no longer has.
-                cause = self._cause(error)
-                self._part(abort=not committing and not isinstance(cause, FENCED))
-                raise translated(cause, doing, "unknown", heard) from error
-            except BaseException:
-                self._part(abort=not committing)
-                raise
+        try:
+            async with asyncio.timeout(APPEND_S):
+                await self._producer.begin_transaction()
+                await self._send(records)
+                committing = True
+                await self._producer.commit_transaction()
+        except (TimeoutError, KafkaError, OSError, AssertionError) as error:
+            # The library asserts on state transitions that a fenced producer no longer has.
+            cause = self._cause(error)
+            self._part(abort=not committing and not isinstance(cause, FENCED))
+            raise translated(cause, doing, "unknown") from error
+        except BaseException:
+            self._part(abort=not committing)
+            raise
 
     def _cause(self, error: BaseException) -> BaseException:
         """What ended the producer's own task, if anything did: the error at hand then only says that it ended."""

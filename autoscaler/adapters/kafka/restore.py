@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from autoscaler.adapters.kafka.connection import CONNECT_S, let_go, within
+from autoscaler.adapters.kafka.connection import let_go, start, within
 from autoscaler.errors import StreamError
 from autoscaler.ports.stream import INPUTS, Message, Restored, Topic
 
@@ -32,9 +32,9 @@ async def read_state(options: Mapping[str, Any], partition: int, names: Mapping[
     )
     place = TopicPartition(names[Topic.STATE], partition)
     inputs = {topic: TopicPartition(names[topic], partition) for topic in INPUTS}
+    consumer.assign([place])
+    await start(consumer, options, doing)
     try:
-        consumer.assign([place])
-        await within(CONNECT_S, consumer.start(), doing)
         places = [place, *inputs.values()]
         begins = await within(STALL_S, consumer.beginning_offsets(places), doing)
         ends = await within(STALL_S, consumer.end_offsets(places), doing)

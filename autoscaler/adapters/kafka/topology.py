@@ -7,7 +7,7 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from autoscaler.adapters.kafka.connection import CONNECT_S, let_go, within
+from autoscaler.adapters.kafka.connection import CONNECT_S, let_go, start, within
 from autoscaler.errors import ConfigurationError, Problem
 from autoscaler.ports.stream import Topic
 
@@ -19,8 +19,8 @@ EQUAL = "All topics need the number of partitions that stream.partitions says."
 async def partitions_by_topic(options: Mapping[str, Any]) -> dict[str, int]:
     """Topic name -> partition count, of all topics that this user may see. Raises `StreamError` (unavailable)."""
     admin = AIOKafkaAdminClient(**options)
+    await start(admin, options, "connect to Kafka")
     try:
-        await within(CONNECT_S, admin.start(), "connect to Kafka")
         # All topics, not ours by name: asking by name would create them on a broker that creates topics by itself.
         found = await within(CONNECT_S, admin.describe_topics(), "list the topics")
     finally:
