@@ -31,6 +31,8 @@ WARM_S = 2.0
 RETRY_S = 0.5
 APPEND_S = 12.0
 BACKLOG_MESSAGES = 20_000
+BEHIND_MESSAGES = 2_000
+BEHIND_S = 0.5
 SLICE_MESSAGES = 2_000
 
 log = structlog.get_logger(__name__)
@@ -70,6 +72,7 @@ class Runner:
         self._stop_allowed_at = 0.0
         self._warm_until: tuple[int, float] = (0, 0.0)
         self.progress_at = 0.0
+        self._evaluated_at = 0.0
 
     def begin(self) -> None:
         """Take the partition over and run."""
@@ -218,6 +221,8 @@ class Runner:
         timeouts = [due - self._parts.clock.wall()] if due is not None else []
         if shard.warming:
             timeouts.append(self._warm_until[1] - self._parts.clock.monotonic())
+        if shard.behind:
+            timeouts.append(self._evaluated_at + BEHIND_S - self._parts.clock.monotonic())
         timeout_s = max(0.0, min(timeouts)) if timeouts else None
         try:
             async with asyncio.timeout(timeout_s):
@@ -227,7 +232,7 @@ class Runner:
 
     async def _take(self, shard: Shard) -> None:
         batches, self._inbox = self._inbox, []
-        self._inbox_messages = 0
+        taken, self._inbox_messages = self._inbox_messages, 0
         for batch in batches:
             for start in range(0, len(batch.messages), SLICE_MESSAGES):
                 part = Batch(batch.topic, batch.partition, batch.messages[start : start + SLICE_MESSAGES])
@@ -241,7 +246,16 @@ class Runner:
             end, at = self._warm_until
             read = shard.position(Topic.METRICS)
             shard.warming = read < end and self._parts.clock.monotonic() < at
+        self._pace(shard, taken)
         hit("after_poll")
+
+    def _pace(self, shard: Shard, taken: int) -> None:
+        """While many samples wait, evaluate once for half a second of them: each service once, not once a batch."""
+        now = self._parts.clock.monotonic()
+        unread = self._parts.stream.lag().get((Topic.METRICS, self.partition), 0) if taken > BEHIND_MESSAGES // 4 else 0
+        shard.behind = unread > BEHIND_MESSAGES and now < self._evaluated_at + BEHIND_S
+        if not shard.behind:
+            self._evaluated_at = now
 
     async def _turn(self, shard: Shard) -> None:
         parts = self._parts

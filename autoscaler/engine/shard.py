@@ -63,7 +63,8 @@ class ShardSetup:
 class Shard:
     """One partition's services. ``states`` is what the stream holds; nothing is acted on that is not there.
 
-    ``warming``: samples since the take-over are still being read; nothing is evaluated until then.
+    ``warming``: samples since the take-over are still being read; nothing is evaluated until then. ``behind``: so many
+    samples wait that evaluating is put off for a moment, to be done once for more of them.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Shard:
         self.record = record
         self.states: dict[str, ServiceState] = dict(states)
         self.warming = True
+        self.behind = False
         self.tasks: dict[str, dict[str, int]] = {}
         self._intake = Intake(partition, setup.partitions, setup.services)
         self._ledger = Ledger(setup.cluster, partition)
@@ -152,7 +154,11 @@ class Shard:
     def has_work(self) -> bool:
         """Whether `conclude` or `actions` has something to look at."""
         rejected = self._intake.letters or self._intake.strangers
-        return bool(self._stimuli or self._to_plan or rejected or (self.evaluator.has_work and not self.warming))
+        return bool(self._stimuli or self._to_plan or rejected or (self.evaluator.has_work and self._evaluates))
+
+    @property
+    def _evaluates(self) -> bool:
+        return not (self.warming or self.behind)
 
     def take_forwards(self) -> list[Outgoing]:
         """Messages that belong to another partition, to be published before the next append."""
@@ -174,7 +180,7 @@ class Shard:
 
     def foreign_requests(self, now: float) -> dict[str, EvaluationRequest]:
         """Dirty services with a policy that must be asked in the worker process, with what it needs."""
-        return {} if self.warming else self.evaluator.foreign_requests(now)
+        return self.evaluator.foreign_requests(now) if self._evaluates else {}
 
     def conclude(self, now: float, foreign: Mapping[str, tuple[PolicyVote, ...]] | None = None) -> Append | None:
         """Decide everything queued; the one append that holds it all, or None where nothing changed.
@@ -186,7 +192,7 @@ class Shard:
         stimuli, self._stimuli = self._stimuli, []
         for service, stimulus in stimuli:
             self._decide(service, stimulus, now)
-        if not self.warming:
+        if self._evaluates:
             self._to_plan |= self.evaluator.evaluate_all(now, foreign or {})
         letters = self._reject_all(now)
         outgoing = self._conclusion.written(self._ledger, self.record.token, self.evaluator.volatile) + letters
