@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -112,10 +113,18 @@ def test_equal_specs_are_one_object_after_a_restore() -> None:
     assert first.waiting.spec is first.revisions[0].spec
 
 
-def test_ten_thousand_states_are_restored_quickly() -> None:
-    values = [encode_state(replace(STATE, service=f"s{number}")) for number in range(2000)]
-    begin = time.process_time()
-    for value in values:
-        decode_state(value)
-    # 1 s for 10,000 is the aim; three times that leaves room for a busy machine.
-    assert (time.process_time() - begin) * 5 < 3.0
+def seconds(read: Callable[[bytes], object], values: list[bytes]) -> float:
+    """Processor time of reading all ``values``, the best of three."""
+    taken = []
+    for _ in range(3):
+        begin = time.process_time()
+        for value in values:
+            read(value)
+        taken.append(time.process_time() - begin)
+    return min(taken)
+
+
+def test_restore_costs_little_more_than_parsing_the_json() -> None:
+    # Measured: 1.6 times json.loads of the same bytes, 0.6 s of processor time for 10,000 states of 2.3 kB.
+    values = [encode_state(replace(STATE, service=f"s{number}")) for number in range(500)]
+    assert seconds(decode_state, values) < 6 * seconds(json.loads, values)
