@@ -20,6 +20,7 @@ from docker.auth import AuthConfig
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import APIError, TLSParameterError
 from docker.tls import TLSConfig
+from docker.transport import UnixHTTPAdapter
 from docker.utils.proxy import ProxyConfig
 
 from autoscaler.configuration.settings import HostSettings, HostTls
@@ -27,6 +28,9 @@ from autoscaler.errors import ConfigurationError, Problem
 
 CONNECT_S = 2.0
 """Longest wait for a connection to an engine; within a call's deadline."""
+
+ENGINE = "http+docker://localhost"
+"""The SDK's name of the engine behind a socket."""
 
 SIGNAL_SINCE = (1, 42)
 """The API version whose stop call takes a signal of its own."""
@@ -45,6 +49,15 @@ class Found:
         return not self.mode >> 31 & 1 and bool(self.mode & 0o111)
 
 
+class _OneSocket(UnixHTTPAdapter):
+    """The SDK's adapter for sockets, which keeps a connection for each *url* that was asked (docker 7.2): up to 25 a
+    client, none of them used again. Here all urls share the engine's one connection."""
+
+    def get_connection(self, url: Any, proxies: Any = None) -> Any:
+        del url
+        return cast("Any", super()).get_connection(ENGINE, proxies)
+
+
 class EngineClient(APIClient):
     """The SDK's client with a budget: every request of a piece of work shares one deadline, ``ends_at`` (monotonic)."""
 
@@ -57,6 +70,9 @@ class EngineClient(APIClient):
         self._auth_configs = AuthConfig({})
         self._general_configs: dict[str, Any] = {}
         self._proxy_configs = ProxyConfig()
+        if base_url.startswith("unix://"):
+            self._custom_adapter = _OneSocket(f"http+{base_url}", int(CONNECT_S), 1)
+            self.mount("http+docker://", self._custom_adapter)
 
     if TYPE_CHECKING:  # the SDK's inner methods, which its type stubs leave out
 

@@ -26,9 +26,9 @@ from autoscaler.ports.target import HostListing
 
 T = TypeVar("T")
 
-LOOK_THREADS, CALL_THREADS, STOP_THREADS, PULL_THREADS = 3, 4, 64, 2
+LOOK_THREADS, READ_THREADS, CALL_THREADS, STOP_THREADS, PULL_THREADS = 3, 16, 4, 64, 2
 """Threads of one host at most. Looking never waits behind changing; a stop holds its thread for the grace, a pull for
-minutes."""
+minutes, and a reading of usage for the second after which the engine refreshes its counters."""
 
 MACHINE_AGE_MAX_S = 60.0
 """How old the engine's report of its capacity may get."""
@@ -76,7 +76,7 @@ class Host:
         changes = WorkerPool(f"docker-{settings.name}", self.connect, CALL_THREADS)
         self._pools: dict[Verb, WorkerPool] = {
             "list": looks,
-            "read": looks,
+            "read": WorkerPool(f"docker-{settings.name}-read", self.connect, READ_THREADS),
             "resolve": looks,
             "create": changes,
             "start": changes,

@@ -39,7 +39,7 @@ class LineSplitter:
 
 async def read_lines(host: Host, container: str, *, follow: bool, tail: int) -> AsyncIterator[bytes]:
     """Yield the last ``tail`` lines and, with ``follow``, those to come until the replica ends. Raises CallFailed."""
-    reader = WorkerPool(f"docker-{host.name}-logs", host.connect, 1)
+    reader = WorkerPool(f"docker-{host.name}-logs", host.connect, 1, idle_s=None)
     stream: EngineStream | None = None
     splitter = LineSplitter()
     try:

@@ -10,15 +10,12 @@ from typing import Any
 from autoscaler.adapters.docker.client import EngineClient, version_parts
 from autoscaler.adapters.docker.containers import cluster_filter, moment
 from autoscaler.adapters.docker.failures import CallFailed
-from autoscaler.adapters.docker.host import Host
+from autoscaler.adapters.docker.host import READ_THREADS, Host
 from autoscaler.ports.target import Usage
 
 BASELINE_S = 1.0
 """Between the two readings of a replica that has not been read before: engines refresh their counters once a second
 (Engine 20.10: a second reading within that second is held back until its end)."""
-
-AT_ONCE = 2
-"""Readings of one host at the same time: one fewer than its threads, so that other calls go on."""
 
 ONE_SHOT_SINCE = (1, 41)
 NANOSECONDS = 1e9
@@ -42,7 +39,7 @@ class Meter:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._last: dict[str, Reading] = {}
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turn = asyncio.Semaphore(READ_THREADS)
 
     async def usage(self) -> list[Usage]:
         """Usage since the last call, or over a second the first time; empty where the host is silent."""

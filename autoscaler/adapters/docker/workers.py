@@ -1,7 +1,7 @@
 """Threads that make the blocking calls of one host, so that a hung engine holds nothing but its own few threads.
 
 Every call ends for its caller at the deadline, whatever the thread does; a call that had not begun by then is surely
-not done. Threads are daemons and are started as they are needed, up to a limit.
+not done. Threads are daemons, start as they are needed, up to a limit, and end when they are not needed any more.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from autoscaler.adapters.docker.failures import FOREIGN, CallFailed, Failure
 
 T = TypeVar("T")
 
+IDLE_S = 30.0
+"""A thread without a call for so long ends, and lets go of its connection."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Call:
@@ -30,12 +33,18 @@ class _Call:
 
 
 class WorkerPool:
-    """At most ``limit`` daemon threads, each with one long-lived client made by ``connect(seconds)``."""
+    """At most ``limit`` daemon threads, each with one long-lived client made by ``connect(seconds)``.
 
-    def __init__(self, name: str, connect: Callable[[float], EngineClient], limit: int) -> None:
+    ``idle_s`` None: they stay until the pool is closed, with what their clients hold open.
+    """
+
+    def __init__(
+        self, name: str, connect: Callable[[float], EngineClient], limit: int, idle_s: float | None = IDLE_S
+    ) -> None:
         self._name = name
         self._connect = connect
         self._limit = limit
+        self._idle_s = idle_s
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -56,8 +65,9 @@ class WorkerPool:
                 return await asyncio.wrap_future(call.future)
         except TimeoutError:
             if call.future.cancel():
-                waited = f"not begun in {deadline_s:g} s: earlier calls are still under way"
-                raise CallFailed(Failure("unavailable", waited, "host", begun=False)) from None
+                raise _not_begun() from None
+            if call.future.done():  # it met the deadline: what it ended with counts
+                return call.future.result()  # type: ignore[no-any-return]
             raise CallFailed(Failure("unknown", f"no answer in {deadline_s:g} s", "host")) from None
 
     def close(self) -> None:
@@ -75,17 +85,30 @@ class WorkerPool:
             threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
 
     def _next_call(self) -> _Call | None:
-        with self._lock:
-            self._idle += 1
-        call = self._calls.get()
-        with self._lock:
-            self._idle -= 1
-        return call
+        """The next call, or None where the thread is to end: it is counted out already."""
+        while True:
+            with self._lock:
+                self._idle += 1
+            try:
+                call = self._calls.get(timeout=self._idle_s)
+            except queue.Empty:
+                call = None
+            with self._lock:
+                self._idle -= 1
+                # A call that came just now was put before us, who counted as idle: it is ours to take.
+                if call is None and not self._closed and not self._calls.empty():
+                    continue
+                if call is None:
+                    self._threads -= 1
+                return call
 
     def _run(self) -> None:
         client: EngineClient | None = None
         while (call := self._next_call()) is not None:
             if not call.future.set_running_or_notify_cancel():
+                continue
+            if time.monotonic() >= call.ends_at:
+                call.future.set_exception(_not_begun())
                 continue
             try:
                 client = client or self._connect(call.ends_at - time.monotonic())
@@ -103,3 +126,8 @@ class WorkerPool:
                 call.future.set_result(result)
         if client is not None:
             client.close()
+
+
+def _not_begun() -> CallFailed:
+    text = "not begun by its deadline: earlier calls are still under way"
+    return CallFailed(Failure("unavailable", text, "host", begun=False))
