@@ -75,8 +75,11 @@ class Draft:
         self.state = evolve(self.state, record)
 
     def settle(self, event: EventRef | None, verdict: Verdict, kind: str, reason: Reason, **changes: Any) -> None:
-        """Give ``event`` its terminal verdict; without an event the record is written all the same."""
+        """Give ``event`` its terminal verdict; without an event the record is written all the same. What was refused
+        because its time had passed is ``expired``."""
         type_: RecordType = "refused" if verdict == "refused" else "decided"
+        if verdict == "refused" and reason.code == "expired":
+            verdict = "expired"
         self.add(
             type_, kind, reason, verdict=verdict if event else None, terminal=event is not None, event=event, **changes
         )
