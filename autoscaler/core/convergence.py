@@ -101,7 +101,7 @@ def _movers(edit: Edit) -> list[Replica]:
     sick dependency of all does not restart all."""
     sick = sorted((r for r in edit.steady if edit.sick(r)), key=lambda r: r.slot)
     allowed = max(1, edit.settings.update.max_unavailable.down(edit.state.demand))
-    return [r for r in edit.replicas if r.host in edit.draining] + sick[:allowed]
+    return edit.leaving + sick[:allowed]
 
 
 def _pairs(edit: Edit) -> list[tuple[Replica, Replica]]:
@@ -121,11 +121,11 @@ def _move(edit: Edit) -> None:
     if not movers:
         return
     pairs = _pairs(edit)
+    target, demand = edit.state.revision, edit.state.demand
     for mover, successor in pairs:
-        if edit.available(successor):
+        if edit.available(successor) and (edit.sick(mover) or edit.available_count() >= demand):
             edit.stop(mover)
     paired = {mover.slot for mover, _ in pairs}
-    target, demand = edit.state.revision, edit.state.demand
     waiting = [r for r in movers if r.slot not in paired]
     if stops_first(edit.state, edit.settings, target):
         settled = all(edit.available(r) or r in movers for r in edit.replicas)
@@ -173,6 +173,8 @@ def _stand_still(edit: Edit, held: Held) -> Held:
             used = {r.slot for r in edit.replicas}
             free = (slot for slot in range(max(demand, count) + len(used)) if slot not in used)
             edit.start_in(free, revision, count - len(present))
+        if sum(1 for r in edit.of(revision) if edit.available(r)) >= count:
+            edit.stop_all([r for r in edit.leaving if r.revision == revision])
     return held
 
 
@@ -216,7 +218,7 @@ def _replace_all(edit: Edit, target: int, *, going_back: bool) -> None:
         if not changed:
             break
     if edit.draining and edit.available_count() >= demand:
-        edit.stop_all([r for r in edit.replicas if r.host in edit.draining])
+        edit.stop_all(edit.leaving)
 
 
 def _start_round(edit: Edit, target: int, total_max: int, *, going_back: bool) -> int:

@@ -39,6 +39,11 @@ class Edit:
         """The wanted replicas that need not leave their host."""
         return [r for r in self.replicas if r.host not in self.draining] if self.draining else self.replicas
 
+    @property
+    def leaving(self) -> list[Replica]:
+        """The wanted replicas on hosts that are to be emptied."""
+        return [r for r in self.replicas if r.host in self.draining]
+
     def sighted(self, replica: Replica) -> ObservedReplica | None:
         """What the hosts show of it."""
         return self.seen.get((replica.slot, replica.revision, replica.attempt))
