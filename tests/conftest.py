@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.parts import PartMissing, dockerd, hosts, kafka, prometheus, shared
@@ -26,6 +27,16 @@ FIXTURE_PARTS = {
 }
 DEFAULT_DOCKER = "unix:///var/run/docker.sock"
 RUN = pytest.StashKey[Path]()
+
+
+# No deadline: a shared machine is slow at times. No explanations: they trace every line and cost minutes on a failure.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    print_blob=True,
+    phases=[phase for phase in hypothesis.Phase if phase is not hypothesis.Phase.explain],
+)
+hypothesis.settings.load_profile("suite")
 
 
 def required_parts() -> frozenset[str]:
