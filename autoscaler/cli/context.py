@@ -166,7 +166,7 @@ def problem_document(problem: Problem) -> dict[str, Any]:
 
 
 def error_document(error: AutoscalerError) -> dict[str, Any]:
-    """An error as JSON; of a configuration the first problem's ``error``, ``path``, ``remedy``, and all in ``problems``."""
+    """An error as JSON: what is wrong, where, what to do; of a configuration the first problem, and all of them."""
     if isinstance(error, ConfigurationError) and error.problems:
         documents = [problem_document(problem) for problem in error.problems]
         return {**{key: documents[0][key] for key in ("error", "path", "remedy")}, "problems": documents}

@@ -117,7 +117,7 @@ class _Wait:
             return None
         self._heard = self._heard or about_it or ref in data.get("causes", ())
         self._last = entry
-        if self._on_record is not None and not data["terminal"]:
+        if self._on_record is not None and not data["terminal"] and data["verdict"] != "duplicate":
             self._on_record(entry)
         if about_it and data["terminal"]:
             return _settled(entry, str(data["verdict"]))

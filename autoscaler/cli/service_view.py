@@ -1,0 +1,199 @@
+"""One service as commands show it: its state in words and as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from autoscaler.cli.phrases import age_text, until_text
+from autoscaler.cli.pool import PoolView
+from autoscaler.cli.reading import Entry
+from autoscaler.core.freezing import updates_frozen
+from autoscaler.core.revision import Revision, RevisionSpec
+from autoscaler.core.rollout import Advancing, Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.state import ServiceState
+from autoscaler.events.moments import read_time, write_time
+
+
+def operation_text(state: ServiceState, now: float) -> str:
+    """The operation in flight, in a few words."""
+    text = "idle"
+    match state.rollout:
+        case Idle():
+            pass
+        case Preflight(deployment=deployment):
+            text = f"preflight of {deployment.version or what_runs(deployment.spec)}"
+        case Advancing(target=target, touched=touched):
+            done = sum(1 for r in state.replicas if r.revision == target and r.available_at is not None)
+            text = f"update to {target}: {min(done, touched)} of {touched} available"
+        case Soaking(target=target, until=until):
+            text = f"revision {target} soaks {until_text(until, now, '')}".rstrip()
+        case Held(why=why, resumed=resumed, until=until):
+            ends = f" {until_text(until, now, '')}".rstrip()
+            text = f"update to {resumed.target} held ({why}){ends}"
+        case RollingBack(target=target, rejected=rejected):
+            text = f"rollback of {rejected} to {target}"
+        case Halted(why=why):
+            text = f"halted: {why.text}"
+        case Retiring():
+            text = f"retiring: {len(state.replicas)} replicas left"
+        case Retired():
+            text = "retired"
+    return text
+
+
+def what_runs(spec: RevisionSpec) -> str:
+    """The image, or the command of a process."""
+    return spec.image or " ".join(spec.command or spec.entrypoint)
+
+
+def revision_text(state: ServiceState) -> str:
+    """``4 (2.4.1)``; a dash before the first revision."""
+    current = state.current
+    if current is None:
+        return str(state.revision) if state.revision else "-"
+    return f"{current.number} ({current.version})" if current.version else str(current.number)
+
+
+def notes_of(state: ServiceState, settings: ServiceSettings | None, now: float) -> list[str]:
+    """What a person should know beside the numbers: override, freeze, what is pending, what waits."""
+    notes = []
+    if state.override is not None:
+        ends = until_text(state.override.until, now, "until scale auto")
+        notes.append(f"override: {state.override.replicas} replicas {ends}, by {state.override.event.source}")
+    freeze = state.freeze
+    if freeze is not None and (freeze.until is None or freeze.until > now):
+        ends = until_text(freeze.until, now, "until unfreeze")
+        covered = "updates and scaling" if freeze.scope == "all" else "updates"
+        notes.append(f"freeze: {covered} stand still {ends}, by {freeze.event.source}")
+    elif settings is not None and (frozen := updates_frozen(state, settings, now)) is not None:
+        notes.append(f"freeze: {frozen[0]}, {until_text(frozen[1], now, 'without end')}")
+    if state.pending is not None:
+        notes.append(f"pending: {state.pending.text}")
+    if state.waiting is not None:
+        notes.append(f"waiting: {what_runs(state.waiting.spec)} waits for the rollback to end")
+    return notes
+
+
+def actual_of(state: ServiceState, pool: PoolView | None, target: str) -> tuple[int, str]:
+    """How many replicas run, and who says so: ``hosts`` or ``state``."""
+    if pool is not None and target in pool.listings and target not in pool.silent:
+        running = [s for s in pool.sightings(state.service) if s.target == target and s.replica.condition == "running"]
+        return len(running), "hosts"
+    return sum(1 for replica in state.replicas if replica.created_at is not None), "state"
+
+
+def decision_document(entry: Entry | None) -> dict[str, Any] | None:
+    """The record of a decision as JSON, without the change of state that it carries."""
+    if entry is None:
+        return None
+    data = {name: value for name, value in entry.data.items() if name != "changes"}
+    return {"id": entry.event["id"], "time": entry.event["time"], "type": entry.event["type"], **data}
+
+
+def summary_document(
+    state: ServiceState, last: Entry | None, actual: tuple[int, str], settings: ServiceSettings | None, now: float
+) -> dict[str, Any]:
+    """The line of ``status`` as JSON."""
+    current = state.current
+    return {
+        "service": state.service,
+        "configured": settings is not None,
+        "desired": state.demand,
+        "actual": actual[0],
+        "actual_from": actual[1],
+        "revision": state.revision or None,
+        "version": current.version or None if current is not None else None,
+        "runs": what_runs(current.spec) if current is not None else None,
+        "phase": state.rollout.phase,
+        "operation": operation_text(state, now),
+        "pending": state.pending.text if state.pending is not None else None,
+        "override": _override_document(state),
+        "freeze": _freeze_document(state),
+        "generation": state.generation,
+        "seq": state.seq,
+        "updated_at": write_time(state.updated_at) if state.updated_at else None,
+        "last_decision": decision_document(last),
+    }
+
+
+def _override_document(state: ServiceState) -> dict[str, Any] | None:
+    override = state.override
+    if override is None:
+        return None
+    return {"replicas": override.replicas, "until": _moment(override.until), "by": override.event.source}
+
+
+def _freeze_document(state: ServiceState) -> dict[str, Any] | None:
+    freeze = state.freeze
+    if freeze is None:
+        return None
+    return {"scope": freeze.scope, "until": _moment(freeze.until), "by": freeze.event.source}
+
+
+def _moment(at: float | None) -> str | None:
+    return write_time(at) if at else None
+
+
+def revision_document(revision: Revision) -> dict[str, Any]:
+    """A kept revision as JSON."""
+    return {
+        "number": revision.number,
+        "version": revision.version or None,
+        "standing": revision.standing,
+        "runs": what_runs(revision.spec),
+        "pinned": revision.spec.pinned or None,
+        "accepted_at": write_time(revision.accepted_at),
+        "event": {"source": revision.event.source, "id": revision.event.id} if revision.event is not None else None,
+    }
+
+
+def replica_rows(state: ServiceState, pool: PoolView | None, now: float) -> Sequence[Sequence[str]]:
+    """Name, host, condition and age of each replica that must exist or does."""
+    rows = []
+    for row in replica_documents(state, pool):
+        since = read_time(row["since"]) if row["since"] else None
+        rows.append([row["name"], row["host"], row["condition"], "-" if since is None else age_text(now - since)])
+    return rows
+
+
+def replica_documents(state: ServiceState, pool: PoolView | None) -> list[dict[str, Any]]:
+    """Each replica that must exist or does, as JSON: wanted ones by slot, then what is being taken away."""
+    seen = {
+        (s.replica.slot, s.replica.revision, s.replica.attempt): s.replica
+        for s in (pool.sightings(state.service) if pool is not None else ())
+    }
+    documents = []
+    for wanted in state.replicas:
+        shown = seen.pop((wanted.slot, wanted.revision, wanted.attempt), None)
+        condition = "available" if wanted.available_at is not None else "starting" if wanted.created_at else "placed"
+        if shown is not None and shown.condition == "exited":
+            condition = "exited"
+        documents.append(
+            {
+                "name": f"s{wanted.slot}.r{wanted.revision}.{wanted.attempt}",
+                "slot": wanted.slot,
+                "revision": wanted.revision,
+                "attempt": wanted.attempt,
+                "host": wanted.host,
+                "condition": condition,
+                "since": _moment(wanted.available_at or wanted.created_at or wanted.placed_at),
+                "address": dict(shown.address) if shown is not None else {},
+            }
+        )
+    for slot, revision, attempt in sorted(seen):
+        shown = seen[slot, revision, attempt]
+        documents.append(
+            {
+                "name": f"s{slot}.r{revision}.{attempt}",
+                "slot": slot,
+                "revision": revision,
+                "attempt": attempt,
+                "host": shown.host,
+                "condition": "exited" if shown.condition == "exited" else "leaving",
+                "since": _moment(shown.started_at),
+                "address": dict(shown.address),
+            }
+        )
+    return documents
