@@ -1,4 +1,5 @@
-"""How the program's own log looks: a console on a terminal, JSON lines otherwise, always on stderr, never with local variables."""
+"""How the program's own log looks: a console on a terminal, JSON lines otherwise, always on stderr, never with local
+variables."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import structlog
 
 
 def set_up_logging(level: str = "info") -> None:
-    """Send structlog and the standard library's loggers to stderr in one form. ``level``: debug, info, warning, error."""
+    """Send structlog and the standard library's loggers to stderr in one form. ``level``: debug, info, warning,
+    error."""
     number = logging.getLevelNamesMapping()[level.upper()]
     plain = not sys.stderr.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     renderer = (

@@ -1,7 +1,7 @@
 """Named places where a test can end, stop, disturb or delay the process; off unless `AUTOSCALER_FAILPOINT` says so.
 
-``AUTOSCALER_FAILPOINT=name[:nth][=kill|stop|raise|sleep:s]``, several separated by commas: at the nth hit (default the first)
-of that name the process kills itself (SIGKILL), stops itself (SIGSTOP), raises, or blocks for s seconds.
+``AUTOSCALER_FAILPOINT=name[:nth][=kill|stop|raise|sleep:s]``, several separated by commas: at the nth hit (default
+the first) of that name the process kills itself (SIGKILL), stops itself (SIGSTOP), raises, or blocks for s seconds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ _armed: dict[str, _Armed] = {}
 
 
 def arm(text: str) -> None:
-    """Arm what the environment variable says; an unknown name is an error, since a test that hits nothing proves nothing."""
+    """Arm what the environment variable says; an unknown name is an error, since a test that hits nothing proves
+    nothing."""
     _armed.clear()
     for part in filter(None, (p.strip() for p in text.split(","))):
         match = _SPEC.fullmatch(part)

@@ -1,7 +1,8 @@
-"""From messages to what the core understands: samples to fold, events to decide, letters to bury. Synchronous, no clock.
+"""From messages to what the core understands: samples to fold, events to decide, letters to bury. Synchronous, no
+clock.
 
-Called by the shard for each batch. Order: size and form (the readers), service, partition. Nothing is lost: what cannot be
-used ends as a dead letter with a record, or is forwarded to the partition that its key belongs to.
+Called by the shard for each batch. Order: size and form (the readers), service, partition. Nothing is lost: what
+cannot be used ends as a dead letter with a record, or is forwarded to the partition that its key belongs to.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ def home_partition(service: str, partitions: int) -> int:
 
 
 def _service_in(message: Message, known: Container[str]) -> str:
-    """The known service a broken message is keyed by, so that its rejection stands in that service's trail; else none."""
+    """The known service a broken message is keyed by, so that its rejection stands in that service's trail; else
+    none."""
     key = (message.key or b"").decode(errors="replace")
     return key if key in known else ""

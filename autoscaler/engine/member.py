@@ -174,6 +174,7 @@ class Member:
             actuator=self._actuator,
             foreign=self._foreign_votes,
             verify=self._verify if verifies else None,
+            decode=parts.plugins.decode if parts.plugins.decodes else None,
             publish=self._publish,
             noted=self._noted,
             supervision=self.supervision,

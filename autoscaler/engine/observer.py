@@ -1,6 +1,7 @@
 """Knows what the hosts show: a cache that the targets' lists fill and their events keep fresh, with health on top.
 
-One for a member; every shard looks through `world`. A host that does not answer keeps its last replicas, marked unknown:
+One for a member; every shard looks through `world`. A host that does not answer keeps its last replicas, marked
+unknown:
 absence of information is not absence. Tells ``on_change(service)`` whenever what a service shows may have changed.
 """
 
@@ -41,6 +42,15 @@ class _Seen:
     since: float | None = None
 
 
+@dataclass(slots=True)
+class _Load:
+    """What the replicas of this cluster reserve on one host."""
+
+    cpu_millis: int = 0
+    memory_bytes: int = 0
+    replicas: int = 0
+
+
 class Observer:
     """Cache of hosts and replicas of all targets."""
 
@@ -58,8 +68,9 @@ class Observer:
         self._health_of = health_of
         self._supervision = supervision
         self._hosts: dict[str, dict[str, HostView]] = {name: {} for name in targets}
-        self._host_tuples: dict[str, tuple[HostView, ...]] = {name: () for name in targets}
+        self._host_tuples: dict[str, tuple[HostView, ...]] = {}
         self._seen: dict[str, _Seen] = {}
+        self._load: dict[tuple[str, str], _Load] = {}
         self._by_service: dict[str, dict[str, _Seen]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.prober = Prober(on_change=self._health_turned, clock=clock.wall)
@@ -83,7 +94,7 @@ class Observer:
         """What the target's hosts show of the service."""
         found = self._by_service.get(service)
         replicas = tuple(self._presented(seen) for seen in found.values()) if found else ()
-        return World(now, replicas, self._host_tuples.get(target, ()), token, uncertain)
+        return World(now, replicas, self._host_views(target), token, uncertain)
 
     def replicas(self, service: str) -> tuple[ObservedReplica, ...]:
         """The service's replicas as they are seen now."""
@@ -95,7 +106,7 @@ class Observer:
 
     def hosts(self) -> dict[str, tuple[HostView, ...]]:
         """The hosts of every target."""
-        return dict(self._host_tuples)
+        return {target: self._host_views(target) for target in self._targets}
 
     async def look(self, target: str) -> None:
         """List every host of the target anew."""
@@ -151,7 +162,7 @@ class Observer:
         name = listing.host.name
         before = self._hosts[target].get(name)
         self._hosts[target][name] = listing.host
-        self._host_tuples[target] = tuple(self._host_view(host) for host in self._hosts[target].values())
+        self._host_tuples.pop(target, None)
         touched: set[str] = set()
         if not listing.error:
             present = {replica.id for replica in listing.replicas}
@@ -174,13 +185,39 @@ class Observer:
         host = self._hosts[target].get(name)
         if host is None or host.known:
             return
-        self._host_tuples[target] = tuple(self._host_view(h) for h in self._hosts[target].values())
+        self._host_tuples.pop(target, None)
         for service in sorted({s.replica.service for s in self._seen.values() if s.replica.host == name}):
             self._on_change(service)
 
-    def _host_view(self, host: HostView) -> HostView:
+    def _host_views(self, target: str) -> tuple[HostView, ...]:
+        """The target's hosts, with what the replicas seen now reserve on them; worked out once for each change."""
+        views = self._host_tuples.get(target)
+        if views is None:
+            views = tuple(self._host_view(target, host) for host in self._hosts.get(target, {}).values())
+            self._host_tuples[target] = views
+        return views
+
+    def _host_view(self, target: str, host: HostView) -> HostView:
         silent_s = self._clock.wall() - host.since
-        return replace(host, condition="lost") if host.condition == "suspect" and silent_s >= LOST_AFTER_S else host
+        lost = host.condition == "suspect" and silent_s >= LOST_AFTER_S
+        load = self._load.get((target, host.name), _Load())
+        return replace(
+            host,
+            condition="lost" if lost else host.condition,
+            reserved_cpu_millis=load.cpu_millis,
+            reserved_memory_bytes=load.memory_bytes,
+            replicas=load.replicas,
+        )
+
+    def _count(self, target: str, replica: ObservedReplica, sign: int) -> None:
+        """Keep the sums of what is reserved by host; one that has ended reserves nothing."""
+        if replica.condition == "exited":
+            return
+        load = self._load.setdefault((target, replica.host), _Load())
+        load.cpu_millis += sign * replica.cpu_millis
+        load.memory_bytes += sign * replica.memory_bytes
+        load.replicas += sign
+        self._host_tuples.pop(target, None)
 
     def _take_replica(self, target: str, replica: ObservedReplica) -> bool:
         known = self._seen.get(replica.id)
@@ -191,7 +228,10 @@ class Observer:
         if known is None:
             known = self._seen[replica.id] = _Seen(target, replica)
             self._by_service.setdefault(replica.service, {})[replica.id] = known
+        else:
+            self._count(target, known.replica, -1)
         known.replica = replica
+        self._count(target, replica, 1)
         self._watch(known)
         return True
 
@@ -203,6 +243,7 @@ class Observer:
 
     def _forget(self, replica_id: str) -> None:
         seen = self._seen.pop(replica_id)
+        self._count(seen.target, seen.replica, -1)
         replicas = self._by_service[seen.replica.service]
         del replicas[replica_id]
         if not replicas:
@@ -229,7 +270,7 @@ class Observer:
             seen.since = (replica.started_at if not replica.own_check else None) or self._clock.wall()
         seen.healthy = healthy
 
-    def _health_turned(self, replica_id: str, healthy: bool | None, since: float | None) -> None:
+    def _health_turned(self, replica_id: str, healthy: bool | None, since: float | None) -> None:  # noqa: FBT001 - the prober calls it so
         seen = self._seen.get(replica_id)
         if seen is not None:
             seen.healthy, seen.since = healthy, since

@@ -1,7 +1,8 @@
-"""Runs one shard on real time: takes its batches, appends what it concludes, lets its actions out, wakes for its deadlines.
+"""Runs one shard on real time: takes its batches, appends what it concludes, lets its actions out, wakes for its
+deadlines.
 
-One task for a shard; the member starts it when the partition is assigned and ends it when it is taken away. The order within
-a turn is fixed: take, verify, conclude, append, commit, act.
+One task for a shard; the member starts it when the partition is assigned and ends it when it is taken away. The order
+within a turn is fixed: take, verify, conclude, append, commit, act.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from autoscaler.core.records import Record
 from autoscaler.core.stimuli import DeploymentArrived, PolicyVote
 from autoscaler.engine.actuator import Actuator
 from autoscaler.engine.clock import SystemClock
+from autoscaler.engine.decoding import Decode, decoded
 from autoscaler.engine.failpoints import hit
+from autoscaler.engine.intake import Letter
 from autoscaler.engine.shard import Shard, ShardSetup
 from autoscaler.engine.supervision import Supervision
 from autoscaler.engine.takeover import TakenOver, rebuild
@@ -41,7 +44,8 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class RunnerParts:
     """What all runners of a member share. ``foreign``: asks policies that run in the worker process. ``verify``: asks
-    plugins about a deployment, a refusal text or None. ``publish``: forwards a message. ``noted``: durable records."""
+    plugins about a deployment, a refusal text or None. ``decode``: asks decoder plugins. ``publish``: forwards a
+    message. ``noted``: durable records."""
 
     stream: StreamMember
     clock: SystemClock
@@ -49,6 +53,7 @@ class RunnerParts:
     actuator: Actuator
     foreign: Callable[[Sequence[EvaluationRequest]], Awaitable[list[tuple[PolicyVote, ...]]]]
     verify: Callable[[Shard, DeploymentArrived], Awaitable[str | None]] | None
+    decode: Decode | None
     publish: Callable[[Outgoing], Awaitable[None]]
     noted: Callable[[Shard, Sequence[Record]], None]
     supervision: Supervision
@@ -259,6 +264,8 @@ class Runner:
 
     async def _turn(self, shard: Shard) -> None:
         parts = self._parts
+        if parts.decode is not None:
+            await self._decode(shard, parts.decode)
         for outgoing in shard.take_forwards():
             await parts.publish(outgoing)
         if parts.verify is not None:
@@ -279,6 +286,16 @@ class Runner:
             records = shard.committed(parts.clock.wall())
             parts.noted(shard, records)
         await self._act(shard)
+
+    async def _decode(self, shard: Shard, decode: Decode) -> None:
+        prefix = self._parts.setup.prefix
+        for letter in shard.take_foreign():
+            found = await decoded(letter, f"{prefix}.{letter.topic.value}", decode)
+            if isinstance(found, Letter):
+                shard.bury(found)
+                continue
+            for outgoing in found:
+                await self._parts.publish(outgoing)
 
     async def _append(self, append: Append) -> None:
         """Until it is durable, or its fate is unknown (the partition is taken over again then)."""

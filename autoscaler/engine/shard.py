@@ -1,6 +1,8 @@
-"""A shard: one owned partition, its services' states, and everything that turns stimuli into one append and then actions.
+"""A shard: one owned partition, its services' states, and everything that turns stimuli into one append and then
+actions.
 
-Driven by the runner on real time and by the simulator on virtual time. Synchronous and deterministic: no socket, no clock, no
+Driven by the runner on real time and by the simulator on virtual time. Synchronous and deterministic: no socket, no
+clock, no
 task. The order is the program's first rule: `take` and friends queue, `conclude` decides and returns one `Append`,
 `committed` makes it true once the stream has it, and only then `actions` names what may be done to a host.
 """
@@ -31,9 +33,10 @@ from autoscaler.core.tasks import active_tasks
 from autoscaler.core.world import World
 from autoscaler.engine.conclusion import Conclusion
 from autoscaler.engine.counters import Counters
+from autoscaler.engine.decoding import may_be_foreign
 from autoscaler.engine.evaluation import Voter
 from autoscaler.engine.evaluator import Evaluator
-from autoscaler.engine.intake import Intake, home_partition
+from autoscaler.engine.intake import Intake, Letter, home_partition
 from autoscaler.engine.latencies import Latencies
 from autoscaler.engine.schedule import Schedule
 from autoscaler.ledger.partition_record import PartitionRecord, encode_partition, unrouted_chain
@@ -165,6 +168,16 @@ class Shard:
         forwards, self._intake.forwards = self._intake.forwards, []
         return forwards
 
+    def take_foreign(self) -> list[Letter]:
+        """Messages that a decoder plugin may know; each comes back through `bury` or as events of its own."""
+        letters = self._intake.letters
+        self._intake.letters = [letter for letter in letters if not may_be_foreign(letter)]
+        return [letter for letter in letters if may_be_foreign(letter)]
+
+    def bury(self, letter: Letter) -> None:
+        """No decoder knows it: a dead letter."""
+        self._intake.letters.append(letter)
+
     def unverified(self) -> list[DeploymentArrived]:
         """Queued deployments, for plugins that verify revisions; answered through `refuse`."""
         return [stimulus for _, stimulus in self._stimuli if isinstance(stimulus, DeploymentArrived)]
@@ -185,8 +198,8 @@ class Shard:
     def conclude(self, now: float, foreign: Mapping[str, tuple[PolicyVote, ...]] | None = None) -> Append | None:
         """Decide everything queued; the one append that holds it all, or None where nothing changed.
 
-        ``foreign``: votes for `foreign_requests`; a dirty service that still lacks them waits for the next conclusion. The
-        append's positions cover what was taken, since all of it is decided here.
+        ``foreign``: votes for `foreign_requests`; a dirty service that still lacks them waits for the next
+        conclusion. The append's positions cover what was taken, since all of it is decided here.
         """
         self._next_record = replace(self.record, positions=dict(self._taken))
         stimuli, self._stimuli = self._stimuli, []
@@ -254,7 +267,8 @@ class Shard:
         return self._append([], now)
 
     def checkpoints(self, now: float, limit: int = 500) -> Append | None:
-        """An append of the checkpoints that are older than their signals, at most ``limit``; None when all are saved."""
+        """An append of the checkpoints that are older than their signals, at most ``limit``; None when all are
+        saved."""
         self._next_record = self.record
         outgoing: list[Outgoing] = []
         for service, volatile in self.evaluator.volatile.items():

@@ -1,4 +1,5 @@
-"""Background tasks that must not die unseen: one that raises ends the member, since a restart is the cure. No policy."""
+"""Background tasks that must not die unseen: one that raises ends the member, since a restart is the cure. No
+policy."""
 
 from __future__ import annotations
 
@@ -9,11 +10,15 @@ from typing import Any
 Crashed = Callable[[BaseException], None]
 
 
+def _nobody_listens(error: BaseException) -> None:
+    raise error
+
+
 class Supervision:
     """Starts tasks and keeps them; the first unexpected end is reported to ``crashed``."""
 
     def __init__(self) -> None:
-        self.crashed: Crashed = lambda error: None
+        self.crashed: Crashed = _nobody_listens
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:

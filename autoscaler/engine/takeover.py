@@ -1,7 +1,7 @@
 """From what a take-over found on the stream to a shard that goes on where the former owner stopped. No I/O, no clock.
 
-Order, held by the runner: fence (the stream's `take_over`), read the state, append the partition record with a higher token,
-seek, look at the hosts, only then consume and act.
+Order, held by the runner: fence (the stream's `take_over`), read the state, append the partition record with a higher
+token, seek, look at the hosts, only then consume and act.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from autoscaler.ports.stream import Append, Restored, Topic
 class TakenOver:
     """A shard that may begin once ``append`` is durable and the inputs are sought to ``positions`` (metrics by time).
 
-    ``predecessor_ended``: the former owner let go, was this same member, or never was: nothing it did can still be under
-    way. ``skipped``: input topic -> events that the stream no longer had (retention passed our offset).
+    ``predecessor_ended``: the former owner let go, was this same member, or never was: nothing it did can still be
+    under way. ``skipped``: input topic -> events that the stream no longer had (retention passed our offset).
     """
 
     shard: Shard
@@ -34,7 +34,8 @@ class TakenOver:
 
 
 def rebuild(partition: int, setup: ShardSetup, restored: Restored, now: float) -> TakenOver:
-    """The shard as the stream has it. Raises `LedgerError` where a record cannot be read: the partition stays alone then."""
+    """The shard as the stream has it. Raises `LedgerError` where a record cannot be read: the partition stays alone
+    then."""
     states: dict[str, ServiceState] = {}
     volatile: dict[str, Volatile] = {}
     former: PartitionRecord | None = None

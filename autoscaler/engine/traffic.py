@@ -1,6 +1,7 @@
 """Keeps the router in step: new requests go to the wanted replicas that are healthy, and to no other.
 
-A replica that leaves the wanted list loses its traffic in the same moment, so that it can be drained before it is stopped.
+A replica that leaves the wanted list loses its traffic in the same moment, so that it can be drained before it is
+stopped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What a shard remembers of one service beside its durable state: signals, wishes, the policies' memory. Lost without harm.
+"""What a shard remembers of one service beside its durable state: signals, wishes, the policies' memory. Lost without
+harm.
 
 Made on the first sample, saved as a checkpoint beside the fold, restored on take-over. No clock.
 """
@@ -16,8 +17,9 @@ from autoscaler.core.wishes import WishHistory
 
 
 class Volatile:
-    """``event_at``: when the newest folded sample came (broker time); ``metrics``: names that scaling policies looked at;
-    ``vetting``: names that rollback policies looked at and that were seen. ``saved_at``: event_at of the last checkpoint."""
+    """``event_at``: when the newest folded sample came (broker time); ``metrics``: names that scaling policies looked
+    at; ``vetting``: names that rollback policies looked at and that were seen. ``saved_at``: event_at of the last
+    checkpoint."""
 
     __slots__ = (
         "event_at",

@@ -9,7 +9,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class PolledSample:
-    """One value of one metric of a service; ``at`` seconds since the epoch; ``id`` the same for the same query and time."""
+    """One value of one metric of a service; ``at`` seconds since the epoch; ``id`` the same for the same query and
+    time."""
 
     service: str
     name: str

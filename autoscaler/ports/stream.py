@@ -1,8 +1,8 @@
 """The stream port: the durable log that events come from and the ledger goes to.
 
 Two implementations, `autoscaler.adapters.kafka` and `autoscaler.adapters.embedded`, pass one contract suite
-(tests/contract/test_stream.py). Two roles: a *member* owns partitions, reads inputs and appends to the ledger; a *client*
-(command line, plugins' sources, other processes) publishes inputs and reads anything, and owns nothing.
+(tests/contract/test_stream.py). Two roles: a *member* owns partitions, reads inputs and appends to the ledger; a
+*client* (command line, plugins' sources, other processes) publishes inputs and reads anything, and owns nothing.
 """
 
 from __future__ import annotations
@@ -125,17 +125,19 @@ class StreamMember(Protocol):
         topics are missing or differ from the configuration; may be called again after a failure."""
 
     async def take_over(self, partition: int) -> Restored:
-        """Fence the former owner, then read the partition's state to the end. Raises `Fenced` where it is no longer ours."""
+        """Fence the former owner, then read the partition's state to the end. Raises `Fenced` where it is no longer
+        ours."""
 
     async def seek(self, partition: int, positions: Mapping[Topic, int]) -> None:
-        """Set where `poll` reads on; must be called after `take_over` before `poll` yields anything of the partition."""
+        """Set where `poll` reads on; must be called after `take_over` before `poll` yields anything of the
+        partition."""
 
     async def seek_time(self, partition: int, topic: Topic, at: float) -> int:
         """The offset of the first message at or after ``at`` (seconds since the epoch), or the end."""
 
     async def poll(self, timeout_s: float) -> list[Batch]:
-        """New messages of the owned, sought, unpaused partitions; empty after ``timeout_s``. Deployments and control come
-        before metrics. Raises `StreamError` while the stream is away; call again."""
+        """New messages of the owned, sought, unpaused partitions; empty after ``timeout_s``. Deployments and control
+        come before metrics. Raises `StreamError` while the stream is away; call again."""
 
     def pause(self, partition: int, topics: Sequence[Topic]) -> None:
         """Stop reading those topics of the partition until `resume`; the log keeps them."""
@@ -180,10 +182,15 @@ class StreamClient(Protocol):
         """Next offset to be written, by partition."""
 
     def read(
-        self, topic: Topic, *, partition: int | None = None, start: Mapping[int, int] | None = None, follow: bool = False
+        self,
+        topic: Topic,
+        *,
+        partition: int | None = None,
+        start: Mapping[int, int] | None = None,
+        follow: bool = False,
     ) -> AsyncIterator[tuple[Place, Message]]:
-        """Committed messages in order per partition, from ``start`` (default: the oldest) to the present end, or for ever
-        with ``follow``. ``partition`` None: all of them."""
+        """Committed messages in order per partition, from ``start`` (default: the oldest) to the present end, or for
+        ever with ``follow``. ``partition`` None: all of them."""
 
     async def close(self) -> None:
         """Let go of everything within a few seconds."""

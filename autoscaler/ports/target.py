@@ -1,8 +1,8 @@
 """The target port: what can run replicas. `docker` (a pool of engines) and `process` (local processes) implement it.
 
 A target keeps no memory of what it was asked: names and labels on the replicas are the compare-and-set, and
-`list_replicas` tells the truth. Every call has a deadline of its own inside the adapter and never blocks the event loop.
-One contract suite (tests/contract/test_target.py) runs on all.
+`list_replicas` tells the truth. Every call has a deadline of its own inside the adapter and never blocks the event
+loop. One contract suite (tests/contract/test_target.py) runs on all.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from autoscaler.core.world import HostView, ObservedReplica
 class HostListing:
     """What one host runs of this cluster, or why it could not be asked.
 
-    ``error`` empty: ``replicas`` is complete (running, created and exited ones) and ``host`` current. Else ``replicas`` is
-    empty and means nothing: absence of information is not absence.
+    ``error`` empty: ``replicas`` is complete (running, created and exited ones) and ``host`` current. Else
+    ``replicas`` is empty and means nothing: absence of information is not absence.
     """
 
     host: HostView
@@ -30,8 +30,8 @@ class HostListing:
 
 @dataclass(frozen=True, slots=True)
 class HostChange:
-    """Something changed on a host. ``replica``: the replica's new appearance (condition exited after its end); None with
-    ``removed`` set: that id is gone; both None: look at the whole host again (connection lost or regained)."""
+    """Something changed on a host. ``replica``: the replica's new appearance (condition exited after its end); None
+    with ``removed`` set: that id is gone; both None: look at the whole host again (connection lost or regained)."""
 
     host: str
     replica: ObservedReplica | None = None
@@ -73,7 +73,8 @@ class Target(Protocol):
         """Done with ``pinned``; or refused with ``blame`` revision (no such image, different contents by host)."""
 
     async def create(self, action: Create) -> Outcome:
-        """Done with ``id``; done as well where exactly this replica exists already; conflict where the name is foreign."""
+        """Done with ``id``; done as well where exactly this replica exists already; conflict where the name is
+        foreign."""
 
     async def start(self, action: Start) -> Outcome:
         """Done, as well where it runs already; refused where the command cannot run (blame revision) or a port is taken

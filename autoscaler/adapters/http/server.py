@@ -1,4 +1,5 @@
-"""The HTTP face of `run`: health, readiness, metrics and the services as they are now. Reads the member, changes nothing."""
+"""The HTTP face of `run`: health, readiness, metrics and the services as they are now. Reads the member, changes
+nothing."""
 
 from __future__ import annotations
 
