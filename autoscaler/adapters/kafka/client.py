@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import OffsetOutOfRangeError
 
-from autoscaler.adapters.kafka.connection import connection_options, let_go, translated, within
+from autoscaler.adapters.kafka.connection import FOREIGN, connection_options, let_go, translated, within
 from autoscaler.adapters.kafka.connection import start as start_client
 from autoscaler.adapters.kafka.topology import agreed_partitions, partitions_by_topic
 from autoscaler.adapters.topics import refuse_oversize, topic_name
@@ -43,7 +43,7 @@ class KafkaClient:
         self._producer: Any = None
         self._starting = asyncio.Lock()
         self._readers: set[Any] = set()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], Any] = {}
 
     async def open(self) -> None:
         """Connect and look for the topics."""
@@ -117,15 +117,13 @@ class KafkaClient:
 
     async def close(self) -> None:
         """Let go of everything within a few seconds."""
-        clients = [client for client in (self._asker, self._producer, *self._readers) if client is not None]
+        retiring, self._retiring = self._retiring, {}
+        clients = [self._asker, self._producer, *self._readers, *retiring.values()]
         self._asker = self._producer = None
         self._readers.clear()
-        if self._retiring:
-            await asyncio.wait(self._retiring, timeout=2.0)
-            for task in self._retiring:
-                task.cancel()
-        if clients:
-            await asyncio.gather(*(let_go(client, 2.0) for client in clients))
+        for task in retiring:
+            task.cancel()
+        await asyncio.gather(*(let_go(client, 2.0) for client in clients if client is not None))
 
     async def _publisher(self) -> Any:
         if self._asker is None:
@@ -144,8 +142,8 @@ class KafkaClient:
         if self._producer is producer:
             self._producer = None
             task = asyncio.create_task(_flushed(producer))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._retiring[task] = producer
+            task.add_done_callback(lambda done: self._retiring.pop(done, None))
 
     async def _started_consumer(self, places: list[Any], isolation: str = "read_committed") -> Any:
         consumer = AIOKafkaConsumer(
@@ -171,7 +169,11 @@ async def _all_read(consumer: Any, ends: Mapping[Any, int]) -> bool:
 
 async def _flushed(producer: Any) -> None:
     # What others have in flight may still succeed.
-    await asyncio.wait({asyncio.ensure_future(producer.flush())}, timeout=FLUSH_S)
+    flushing = asyncio.ensure_future(producer.flush())
+    try:
+        await asyncio.wait({flushing}, timeout=FLUSH_S)
+    finally:
+        flushing.cancel()
     await let_go(producer, 2.0)
 
 
@@ -191,7 +193,7 @@ async def _pages(
             found = await consumer.getmany(timeout_ms=FOLLOW_MS if follow else 20, max_records=PAGE)
         except OffsetOutOfRangeError as error:
             raise StreamError(f"{doing}: retention has overtaken the reader. Start again", "unavailable") from error
-        except KafkaError as error:
+        except FOREIGN as error:
             raise translated(error, doing) from error
         latest = {place: consumer.last_poll_timestamp(place) for place in ends}
         if found or latest != told:

@@ -19,10 +19,13 @@ from aiokafka.conn import collect_hosts, create_conn
 from autoscaler.configuration.settings import StreamSecurity, StreamSettings
 from autoscaler.errors import ConfigurationError, Fenced, Problem, StreamError
 
+LOGGER = logging.getLogger(__name__)
+
 CONNECT_S = 10.0
 """The longest that a connection (bootstrap, login, first metadata) may take."""
 
 DIAGNOSE_S = 3.0
+TEAR_S = 0.5
 TEXT_MAX = 300
 
 T = TypeVar("T")
@@ -30,6 +33,10 @@ Outcome = Literal["unavailable", "unknown"]
 
 FENCED = (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch)
 """Another producer with our transactional id has started since."""
+
+FOREIGN = (TimeoutError, kafka_errors.KafkaError, OSError, AssertionError, AttributeError)
+"""What a call of the client library raises while brokers are away or return: it asserts that there are brokers and takes
+a controller for granted, while a broker that has just come back tells of neither."""
 
 DENIED = (
     kafka_errors.TopicAuthorizationFailedError,
@@ -112,6 +119,8 @@ def translated(error: BaseException, doing: str, outcome: Outcome = "unavailable
 
 def _reason(error: BaseException) -> str:
     match error:
+        case AssertionError() | AttributeError():
+            return f"the brokers are not ready ({_first_line(error)}). Try again"
         case TimeoutError():
             return "no answer in time. Check that the brokers of stream.brokers run and can be reached"
         case kafka_errors.UnsupportedSaslMechanismError():
@@ -151,7 +160,7 @@ async def within(seconds: float, call: Awaitable[T], doing: str, outcome: Outcom
     try:
         async with asyncio.timeout(seconds):
             return await call
-    except (TimeoutError, kafka_errors.KafkaError, OSError) as error:
+    except FOREIGN as error:
         raise translated(error, doing, outcome) from error
 
 
@@ -163,7 +172,7 @@ async def start(client: Any, options: Mapping[str, Any], doing: str, seconds: fl
     try:
         async with asyncio.timeout(seconds):
             await client.start()
-    except (TimeoutError, kafka_errors.KafkaError, OSError) as error:
+    except FOREIGN as error:
         await let_go(client, 1.0)
         cause = await _refusal(options) if isinstance(error, kafka_errors.KafkaConnectionError) else None
         raise translated(cause or error, doing) from error
@@ -196,31 +205,39 @@ async def _refusal(options: Mapping[str, Any]) -> BaseException | None:
 
 
 async def let_go(client: Any, seconds: float) -> None:
-    """Stop a consumer, producer or admin client; past the deadline its tasks are cancelled and it is forgotten.
+    """Stop a consumer, producer or admin client; past the deadline, or when cancelled, it is torn down and forgotten.
 
-    Never raises: with its broker down the library's ``stop`` may hang for ever or fail in ways of its own.
+    Never raises of itself: with its broker down the library's ``stop`` may hang for ever or fail in ways of its own.
     """
+    _give_up_unsent(client)
+    stopping = asyncio.ensure_future(client.close() if hasattr(client, "close") else client.stop())
+    try:
+        await asyncio.wait({stopping}, timeout=seconds)
+    finally:
+        if not stopping.done():
+            stopping.cancel()
+            await asyncio.wait({stopping}, timeout=TEAR_S)
+            inner = getattr(client, "client", None) or getattr(client, "_client", None)
+            if inner is not None:
+                closing = asyncio.ensure_future(inner.close())
+                await asyncio.wait({closing}, timeout=TEAR_S)
+                _note_failure(closing)
+        _note_failure(stopping)
+
+
+def _give_up_unsent(client: Any) -> None:
+    """Fail what a producer has not sent: without this its ``stop`` waits until it is delivered."""
     accumulator = getattr(client, "_message_accumulator", None)
-    if accumulator is not None:
-        # What was never sent can no longer be: without this, stop waits for it to be delivered.
-        accumulator.fail_all(kafka_errors.ProducerClosed())
-    stop = asyncio.ensure_future(client.close() if hasattr(client, "close") else client.stop())
-    done, _ = await asyncio.wait({stop}, timeout=seconds)
-    if done:
-        _note_failure(stop)
+    if accumulator is None:
         return
-    stop.cancel()
-    await asyncio.wait({stop}, timeout=1.0)
-    if stop.done():
-        _note_failure(stop)
-    inner = getattr(client, "client", None) or getattr(client, "_client", None)
-    if inner is not None:
-        closing = asyncio.ensure_future(inner.close())
-        done, _ = await asyncio.wait({closing}, timeout=1.0)
-        for task in done:
-            _note_failure(task)
+    batches = [batch for queue in accumulator._batches.values() for batch in queue]  # noqa: SLF001 - nothing public does
+    accumulator.fail_all(kafka_errors.ProducerClosed())
+    for batch in batches:
+        # Nobody waits for it any more; unretrieved it would be reported as a fault of ours.
+        if batch._drain_waiter.done():  # noqa: SLF001
+            batch._drain_waiter.exception()  # noqa: SLF001
 
 
 def _note_failure(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logging.getLogger(__name__).debug("a Kafka client did not stop cleanly: %r", error)
+    if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+        LOGGER.debug("a Kafka client did not stop cleanly: %r", error)

@@ -17,7 +17,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.protocol.group import LeaveGroupRequest
 
-from autoscaler.adapters.kafka.connection import connection_options, let_go, start, translated
+from autoscaler.adapters.kafka.connection import FOREIGN, connection_options, let_go, start, translated
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import Fenced, StreamError
 from autoscaler.ports.stream import Batch, Topic
@@ -188,7 +188,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         outdated, self._outdated = self._outdated, set()
         try:
             found = fetch.result()
-        except (KafkaError, IllegalStateError, AssertionError) as error:
+        except FOREIGN as error:
             self._failed(error)
             return []
         return self._batches(found, outdated)
@@ -248,7 +248,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             self._out_of_range(error.args[0])
             return
         # Nothing tells a failed coordination from a dead one, so the consumer is made anew after either.
-        self._broken = type(error) in (KafkaError, IllegalStateError, AssertionError)
+        self._broken = type(error) in (KafkaError, IllegalStateError, AssertionError, AttributeError)
         raise translated(error, "read the inputs") from error
 
     def _out_of_range(self, positions: Mapping[Any, int]) -> None:
@@ -284,7 +284,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             async with asyncio.timeout(SILENCE_S):
                 await self.consumer.topics()
-        except (KafkaError, TimeoutError, OSError) as error:
+        except FOREIGN as error:
             LOGGER.debug("no broker answered: %r", error)
         else:
             self._heard_at = asyncio.get_running_loop().time()
@@ -311,5 +311,5 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             async with asyncio.timeout(1.5):
                 client = self.consumer._client  # noqa: SLF001 - see above
                 await client.send(node, request, group=ConnectionGroup.COORDINATION)
-        except (KafkaError, TimeoutError, OSError) as error:
+        except FOREIGN as error:
             LOGGER.info("the group was not told that this member leaves: %r", error)

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
-from autoscaler.adapters.kafka.connection import FENCED, let_go, start, translated
+from autoscaler.adapters.kafka.connection import FENCED, FOREIGN, TEAR_S, let_go, start, translated
 from autoscaler.errors import StreamError
 from autoscaler.ports.stream import Outgoing, Topic
 
@@ -76,7 +75,7 @@ class PartitionLedger:
                 await self._send(records)
                 committing = True
                 await self._producer.commit_transaction()
-        except (TimeoutError, KafkaError, OSError, AssertionError) as error:
+        except FOREIGN as error:
             # The library asserts on state transitions that a fenced producer no longer has.
             cause = self._cause(error)
             self._part(abort=not committing and not isinstance(cause, FENCED))
@@ -136,7 +135,7 @@ class PartitionLedger:
         done, _ = await asyncio.wait({parting}, timeout=seconds)
         if not done:
             parting.cancel()
-            await asyncio.wait({parting}, timeout=1.0)
+            await asyncio.wait({parting}, timeout=2 * TEAR_S)
 
 
 def _retrieved(future: asyncio.Future[Any]) -> None:

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
 
-from autoscaler.adapters.kafka.connection import CONNECT_S, connection_options, within
+from autoscaler.adapters.kafka.connection import CONNECT_S, FOREIGN, connection_options, within
 from autoscaler.adapters.kafka.inputs import InputReader
 from autoscaler.adapters.kafka.ledger import PartitionLedger
 from autoscaler.adapters.kafka.restore import read_state
@@ -208,7 +207,7 @@ class KafkaMember:
         try:
             async with asyncio.timeout(seconds):
                 await reader.consumer.commit(offsets)
-        except (KafkaError, IllegalStateError, TimeoutError, OSError) as error:
+        except FOREIGN as error:
             LOGGER.debug("positions not committed: %r", error)
 
 
