@@ -98,6 +98,7 @@ def open_configuration(given: Path | None, cache_dir: Path | None = None) -> Ope
     except ConfigurationError as error:
         problems += error.problems
     if problems:
+        plugins.kill()
         raise ConfigurationError(problems)
     return Opened(loaded, plugins)
 
@@ -153,6 +154,15 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def problem_text(problem: Problem) -> str:
+    """A configuration problem as a line: ``file:line path: what. remedy``; a file's own problem needs no path."""
+    if problem.line:
+        return str(problem)
+    remedy = f" {problem.remedy}" if problem.remedy else ""
+    place = ": ".join(part for part in (problem.file, problem.path if problem.path != "file" else "") if part)
+    return f"{place or problem.path}: {problem.what}.{remedy}"
+
+
 def problem_document(problem: Problem) -> dict[str, Any]:
     """A configuration problem as JSON."""
     return {
@@ -194,6 +204,9 @@ def fail(error: AutoscalerError, *, as_json: bool) -> NoReturn:
     """End with the error's words and its exit code."""
     if as_json:
         say(json.dumps(error_document(error), ensure_ascii=False))
+    elif isinstance(error, ConfigurationError):
+        for problem in error.problems:
+            say(f"autoscaler: {problem_text(problem)}")
     elif isinstance(error, EventRejected) and error.place:
         say(f"autoscaler: {error.place}: {error}")
     elif isinstance(error, StreamError):
