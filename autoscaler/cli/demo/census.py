@@ -1,0 +1,94 @@
+"""Counts the replicas again and again and asks each at its own address; chapters are judged by what is seen here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import httpx
+
+from autoscaler.cli.demo.board import Board, Seen
+from autoscaler.cli.demo.stage import DemoFailed, Stage
+
+EVERY_S = 0.4
+LOOK_S = 0.2
+ANSWER_S = 5.0
+OK = 200
+PATIENCE_S = 90.0
+"""For one sight of the story; on an idle machine each comes within a few seconds."""
+
+
+class Census:
+    """The replicas as they are, not as the autoscaler says they are."""
+
+    def __init__(self, stage: Stage, board: Board) -> None:
+        self._stage = stage
+        self._board = board
+        self._client = httpx.AsyncClient(timeout=ANSWER_S, trust_env=False)
+        self._news = asyncio.Event()
+        self.counts = 0
+        self.ever: dict[str, Seen] = {}
+
+    @property
+    def replicas(self) -> tuple[Seen, ...]:
+        """All that exist."""
+        return self._board.replicas
+
+    @property
+    def answering(self) -> tuple[Seen, ...]:
+        """Those that take requests."""
+        return tuple(replica for replica in self.replicas if replica.answers)
+
+    def all_answer_as(self, version: str, count: int) -> bool:
+        """Whether exactly ``count`` replicas exist, all of that version, and all answer."""
+        return len(self.replicas) == count and all(r.answers and r.version == version for r in self.replicas)
+
+    async def run(self) -> None:
+        """Count until cancelled."""
+        while True:
+            found = await asyncio.to_thread(self._stage.look)
+            asked = await asyncio.gather(*(self._ask(replica) for replica in found))
+            self._board.saw(asked)
+            for replica in asked:
+                self.ever[replica.id] = replica
+            self.counts += 1
+            self._news.set()
+            self._news = asyncio.Event()
+            await asyncio.sleep(EVERY_S)
+
+    async def until(self, what: str, true: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+        """Wait for a sight. Raises `DemoFailed` with what was seen instead."""
+        self._board.waiting_for = what
+        try:
+            async with asyncio.timeout(within_s):
+                while not true():
+                    await self._next_count()
+        except TimeoutError:
+            raise DemoFailed(f"not seen within {within_s:.0f} s: {what}; seen: {described(self.replicas)}") from None
+        finally:
+            self._board.waiting_for = ""
+
+    async def _next_count(self) -> None:
+        """At the next count, or a little later: customers and verdicts have no bell of their own."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), LOOK_S)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._client.aclose()
+
+    async def _ask(self, replica: Seen) -> Seen:
+        try:
+            answer = await self._client.get(f"http://{replica.address}/healthz")
+        except httpx.HTTPError as error:
+            return replace(replica, said=type(error).__name__)
+        if answer.status_code != OK:
+            return replace(replica, said=f"status {answer.status_code}")
+        return replace(replica, answers=True, version=answer.json()["version"], said="ok")
+
+
+def described(replicas: Sequence[Seen]) -> str:
+    """The replicas in words."""
+    return ", ".join(f"{r.name} version {r.version} {r.said}" for r in replicas) or "no replica at all"

@@ -1,0 +1,69 @@
+"""The demo's configuration: a file like anybody's, with windows of seconds where production has minutes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autoscaler.cli.demo.chapters import PER_REPLICA
+from autoscaler.cli.demo.publisher import METRIC
+from autoscaler.cli.demo.stage import SERVICE, Stage
+
+LOOPBACK = "127.0.0.1"
+PARTITIONS = 3
+
+HEAD = """\
+# Written by `autoscaler demo`. Windows and deadlines are seconds here, so that the story fits a minute.
+"""
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def stream_of(brokers: Sequence[str], prefix: str) -> dict[str, Any]:
+    """The stream's block: brokers, or a file beside the configuration."""
+    if brokers:
+        return {"kind": "kafka", "brokers": list(brokers), "prefix": prefix, "partitions": PARTITIONS}
+    return {"kind": "embedded", "path": "./autoscaler.db", "prefix": prefix, "partitions": PARTITIONS}
+
+
+def service_of(stage: Stage, route: str) -> dict[str, Any]:
+    """The shop's block."""
+    return {
+        "target": "local",
+        "replicas": {"min": 0, "max": 6, "initial": 0},
+        "policies": [{"use": "target_value", "with": {"metric": METRIC, "per_replica": PER_REPLICA}}],
+        "scaling": {"down_window": "3s", "idle": "3s", "max_age": "30s"},
+        "update": {
+            "min_healthy": "300ms",
+            "soak": "2s",
+            "startup_deadline": "60s",
+            "deadline": "120s",
+            "drain_timeout": "10s",
+            "restart": {"attempts": 3, "window": "1m", "delay": "500ms"},
+        },
+        "route": {"listen": route},
+        **stage.service(),
+    }
+
+
+def write_configuration(path: Path, stage: Stage, cluster: str, stream: dict[str, Any]) -> tuple[str, str]:
+    """Writes the file with two free ports in it; the addresses of the HTTP face and of the router."""
+    face, route = f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{free_port()}"
+    document = {
+        "cluster": cluster,
+        "stream": stream,
+        "http": {"listen": face},
+        "targets": {"local": stage.target()},
+        "services": {SERVICE: service_of(stage, route)},
+    }
+    path.write_text(HEAD + yaml.safe_dump(document, sort_keys=False, width=100))
+    return face, route

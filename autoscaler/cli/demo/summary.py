@@ -1,0 +1,45 @@
+"""The end of the story: what was seen, chapter by chapter, and what to do next."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autoscaler.cli.demo.board import Board
+from autoscaler.cli.demo.story import Ending
+
+MARKS = {"ok": ("✔ seen", "green"), "failed": ("✘ failed", "bold red")}
+
+
+def print_summary(board: Board, ending: Ending, console: Console) -> None:
+    """A table of chapters, the chain, and one line on what to do next."""
+    table = Table(title=f"autoscaler demo: {board.parts}", title_justify="left", title_style="bold", expand=False)
+    table.add_column("chapter", style="bold", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("seconds", "events", "requests", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what was seen")
+    for chapter in board.chapters:
+        mark, style = MARKS.get(chapter.progress, ("· not reached", "dim"))
+        failed = Text(str(chapter.failed_requests), style="bold red" if chapter.failed_requests else "")
+        table.add_row(
+            chapter.name,
+            Text(mark, style=style),
+            f"{chapter.seconds:.1f}",
+            str(chapter.events),
+            str(chapter.requests),
+            failed,
+            chapter.note if chapter.progress == "ok" else chapter.why,
+        )
+    console.print(table)
+    if ending.chain:
+        word, style = ("verified", "green") if ending.verified_chain else ("broken", "bold red")
+        console.print(Text(f"audit chain {word}: ", style) + Text(ending.chain))
+    kept = f"; the directory is kept: {ending.kept}" if ending.kept is not None else ", and nothing is left of it"
+    left = f"; left behind: {'; '.join(ending.left_behind)}" if ending.left_behind else kept
+    console.print(f"{ending.replicas_created} replicas lived in {board.elapsed_s:.0f} s{left}.", highlight=False)
+    if ending.ok:
+        console.print("Next: [bold]autoscaler init[/] writes a configuration and a policy of your own to run.")
+    else:
+        console.print(Text(f"The demo failed: {ending.why or 'interrupted'}", style="bold red"))
