@@ -6,23 +6,17 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
 
-from autoscaler.adapters.http.server import HttpServer
 from autoscaler.cli.context import EXIT_FAILED, Opened, fail, open_configuration
-from autoscaler.cli.feeds import Feeds
 from autoscaler.cli.logs_setup import set_up_logging
-from autoscaler.cli.wiring import member_parts
-from autoscaler.configuration.member import hold_member, lock_directory
-from autoscaler.configuration.settings import HttpSettings
-from autoscaler.engine import failpoints
-from autoscaler.engine.face import MemberFace
-from autoscaler.engine.member import Member
-from autoscaler.engine.watchdog import Watchdog
 from autoscaler.errors import AutoscalerError, TargetError
+
+if TYPE_CHECKING:
+    from autoscaler.adapters.http.server import HttpServer
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +34,8 @@ def register(app: typer.Typer) -> None:
         log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     ) -> None:
         """Run the service until SIGTERM or Ctrl-C; the replicas go on."""
+        from autoscaler.engine import failpoints
+
         set_up_logging(log_level)
         try:
             failpoints.arm(os.environ.get("AUTOSCALER_FAILPOINT", ""))
@@ -60,6 +56,15 @@ async def _listen(server: HttpServer, *, required: bool) -> None:
 
 
 async def _serve(opened: Opened, *, observe: bool) -> None:
+    from autoscaler.adapters.http.server import HttpServer
+    from autoscaler.cli.feeds import Feeds
+    from autoscaler.cli.wiring import member_parts
+    from autoscaler.configuration.member import hold_member, lock_directory
+    from autoscaler.configuration.settings import HttpSettings
+    from autoscaler.engine.face import MemberFace
+    from autoscaler.engine.member import Member
+    from autoscaler.engine.watchdog import Watchdog
+
     configuration = opened.configuration
     held = hold_member(configuration, lock_directory(configuration, os.environ))
     stop = asyncio.Event()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from autoscaler.adapters.pretend.target import PretendTarget
 from autoscaler.adapters.streams import client_for, member_for
 from autoscaler.cli.context import Opened
 from autoscaler.configuration.settings import Configuration
-from autoscaler.engine.member import MemberParts
 from autoscaler.ports.router import Router
 from autoscaler.ports.stream import StreamClient
 from autoscaler.ports.target import Target
+
+if TYPE_CHECKING:
+    from autoscaler.engine.member import MemberParts
 
 
 def targets_of(configuration: Configuration) -> dict[str, Target]:
@@ -61,6 +64,8 @@ def group_of(configuration: Configuration, *, observe: bool) -> str:
 
 def member_parts(opened: Opened, member_id: str, *, observe: bool = False) -> MemberParts:
     """Everything a member is made of, unopened."""
+    from autoscaler.engine.member import MemberParts
+
     configuration = observing(opened.configuration) if observe else opened.configuration
     group = group_of(configuration, observe=observe)
     stream = replace(configuration.stream, member=member_id)
