@@ -23,8 +23,9 @@ PATIENCE_S = 90.0
 class Census:
     """The replicas as they are, not as the autoscaler says they are."""
 
-    def __init__(self, stage: Stage, board: Board) -> None:
+    def __init__(self, stage: Stage, board: Board, patience_s: float = PATIENCE_S) -> None:
         self._stage = stage
+        self._patience_s = patience_s
         self._board = board
         self._client = httpx.AsyncClient(timeout=ANSWER_S, trust_env=False)
         self._news = asyncio.Event()
@@ -58,15 +59,16 @@ class Census:
             self._news = asyncio.Event()
             await asyncio.sleep(EVERY_S)
 
-    async def until(self, what: str, true: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    async def until(self, what: str, true: Callable[[], bool]) -> None:
         """Wait for a sight. Raises `DemoFailed` with what was seen instead."""
         self._board.waiting_for = what
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(self._patience_s):
                 while not true():
                     await self._next_count()
         except TimeoutError:
-            raise DemoFailed(f"not seen within {within_s:.0f} s: {what}; seen: {described(self.replicas)}") from None
+            seen = described(self.replicas)
+            raise DemoFailed(f"not seen within {self._patience_s:.0f} s: {what}; seen: {seen}") from None
         finally:
             self._board.waiting_for = ""
 

@@ -1,7 +1,8 @@
 """The six chapters. Each makes something happen, watches the replicas themselves until it has, and says what was seen.
 
 A chapter returns its finding in a line and leaves facts in its `Chapter`. It raises `DemoFailed` where it sees
-something else in the end. Nothing here trusts the autoscaler's word alone: counts and versions come from the census and answers.
+something else in the end. The autoscaler's word alone counts for nothing: counts and versions come from the census and
+from the answers.
 """
 
 from __future__ import annotations

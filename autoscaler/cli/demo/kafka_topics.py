@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from autoscaler.adapters.kafka.connection import connection_options
 from autoscaler.adapters.topics import topic_name
@@ -26,12 +27,17 @@ async def delete_topics(configuration: Configuration) -> list[str]:
         for name, code in answer.topic_error_codes:
             if code not in (0, UNKNOWN_TOPIC):
                 left.append(f"topic {name} could not be deleted: {for_code(code).__name__}")
-        for group_answer in await admin.delete_consumer_groups([configuration.cluster]):
-            for name, code in group_answer.results:
-                if code not in (0, UNKNOWN_GROUP):
-                    left.append(f"group {name} could not be deleted: {for_code(code).__name__}")
+        left += await _delete_group(admin, configuration.cluster)
     except (KafkaError, OSError, TimeoutError) as error:
         left.append(f"topics {configuration.stream.prefix}.* could not be deleted: {error!r}")
     finally:
         await admin.close()
     return left
+
+
+async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> list[str]:
+    """The library knows the request, but has no public method that sends it."""
+    coordinator = await admin.find_coordinator(group)
+    answer = await admin._send_request(DeleteGroupsRequest([group]), coordinator)  # noqa: SLF001
+    failed = [for_code(code).__name__ for _, code in answer.results if code not in (0, UNKNOWN_GROUP)]
+    return [f"group {group} could not be deleted: {name}" for name in failed]
