@@ -7,7 +7,7 @@ fewer than D - U available by our own doing; starts first, then stops with the s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +55,8 @@ def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
     if edit.started or edit.stopped:
         ordered = sorted(edit.replicas, key=lambda r: (r.slot, r.revision, r.attempt))
         changes.update(replicas=tuple(ordered), attempts=edit.attempts)
+    if edit.setbacks != state.setbacks:
+        changes["setbacks"] = edit.setbacks
     if pending != state.pending:
         changes["pending"] = pending
     if moved != state.rollout:
@@ -66,28 +68,53 @@ def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
     parts += [f"pending: {edit.pending}"] if pending is not None else []
     code = "start" if edit.started and not edit.stopped else "stop" if edit.stopped and not edit.started else "replace"
     if not edit.started and not edit.stopped:
-        code = "split" if moved != state.rollout else "pending" if pending is not None else "placed"
-    text = "; ".join(parts)[:1000] or ("nothing is pending" if code == "placed" else "the demand is split anew")
+        code = _still_code(changes, moved != state.rollout, pending is not None)
+    text = "; ".join(parts)[:1000] or _STILL[code]
     draft.add("acted", "schedule", because(code, text, started=len(edit.started), stopped=len(edit.stopped)), **changes)
+
+
+_STILL = {
+    "split": "the demand is split anew",
+    "pending": "pending",
+    "sick": "a replica is sick; its successor waits for its turn",
+    "placed": "nothing is pending",
+}
+
+
+def _still_code(changes: Mapping[str, Any], split: bool, pending: bool) -> str:  # noqa: FBT001 - the two are named at the one call
+    if split:
+        return "split"
+    if pending:
+        return "pending"
+    return "sick" if "setbacks" in changes else "placed"
 
 
 # One revision is wanted.
 
 
 def _keep_up(edit: Edit) -> None:
-    """Nothing is replaced: as many replicas of the wanted revision as the demand; what drains or is sick moves."""
-    target = edit.state.revision
+    """Nothing is replaced: a slot for each replica of the demand; what drains or is sick moves, start-first."""
+    target, demand = edit.state.revision, edit.state.demand
     if target == 0:
         return
     if any(r.revision != target for r in edit.replicas):
         _replace_all(edit, target, going_back=True)
         return
+    slots = _slots(edit)
+    for newest in victims(edit, [group[-1] for group in slots.values()], len(slots) - demand):
+        edit.stop_all(slots[newest.slot])
     _move(edit)
-    excess = len(edit.replicas) - edit.state.demand - len(_pairs(edit))
-    edit.stop_all(victims(edit, edit.replicas, excess))
-    missing = edit.state.demand - (len(edit.replicas) - len(_pairs(edit)))
+    missing = demand - len(_slots(edit))
     if missing > 0:
         _fill(edit, target, min(missing, edit.may_start(target)))
+
+
+def _slots(edit: Edit) -> dict[int, list[Replica]]:
+    """The wanted replicas by slot, the oldest attempt first: more than one is a replica and its successor."""
+    slots: dict[int, list[Replica]] = {}
+    for replica in sorted(edit.replicas, key=lambda r: (r.slot, r.attempt)):
+        slots.setdefault(replica.slot, []).append(replica)
+    return slots
 
 
 def _fill(edit: Edit, target: int, count: int) -> int:
@@ -96,45 +123,46 @@ def _fill(edit: Edit, target: int, count: int) -> int:
     return edit.start_in((slot for slot in range(edit.state.demand) if slot not in used), target, count)
 
 
-def _movers(edit: Edit) -> list[Replica]:
-    """Replicas that should be elsewhere or anew: those on draining hosts, and of the sick ones at most max(1, U), so that a
-    sick dependency of all does not restart all."""
-    sick = sorted((r for r in edit.steady if edit.sick(r)), key=lambda r: r.slot)
-    allowed = max(1, edit.settings.update.max_unavailable.down(edit.state.demand))
-    return edit.leaving + sick[:allowed]
-
-
-def _pairs(edit: Edit) -> list[tuple[Replica, Replica]]:
-    """(mover, successor in the same slot), for the movers that have one."""
-    movers = _movers(edit)
-    pairs = []
-    for mover in movers:
-        partner = next((r for r in edit.replicas if r.slot == mover.slot and r.attempt > mover.attempt), None)
-        if partner is not None and partner not in movers:
-            pairs.append((mover, partner))
-    return pairs
-
-
 def _move(edit: Edit) -> None:
-    """Start successors of movers, at most as many at once as the surge allows; stop those whose successor is available."""
-    movers = _movers(edit)
+    """Finish moves under way, then begin more: leaving replicas as the surge allows, of the sick ones at most max(1, U) at
+    once, so that a sick dependency of all does not restart all, and each slot ever more slowly."""
+    for group in _slots(edit).values():
+        if len(group) > 1:
+            _finish_move(edit, group)
+    slots = _slots(edit)
+    single = [group[0] for group in slots.values() if len(group) == 1]
+    under_way = sum(1 for group in slots.values() if len(group) > 1 and not edit.available(group[-1]))
+    sick = [r for r in single if edit.sick(r)]
+    for replica in sick:
+        edit.note_sick(replica)
+    rules, demand = edit.settings.update, edit.state.demand
+    sick_max = max(0, max(1, rules.max_unavailable.down(demand)) - under_way)
+    ready = [r for r in sick if not edit.backing_off(r.slot)][:sick_max]
+    movers = [r for r in single if r.host in edit.draining] + [r for r in ready if r.host not in edit.draining]
     if not movers:
         return
-    pairs = _pairs(edit)
-    target, demand = edit.state.revision, edit.state.demand
-    for mover, successor in pairs:
-        if edit.available(successor) and (edit.sick(mover) or edit.available_count() >= demand):
-            edit.stop(mover)
-    paired = {mover.slot for mover, _ in pairs}
-    waiting = [r for r in movers if r.slot not in paired]
-    if stops_first(edit.state, edit.settings, target):
+    if stops_first(edit.state, edit.settings, edit.state.revision):
         settled = all(edit.available(r) or r in movers for r in edit.replicas)
         if settled and len(edit.replicas) >= demand:
-            edit.stop_all(waiting[:1])
+            edit.stop_all(movers[:1])
         return
-    under_way = sum(1 for _, successor in pairs if not edit.available(successor))
-    allowed = max(1, edit.settings.update.max_surge.up(demand)) - under_way
-    edit.start_in((r.slot for r in waiting), target, max(0, allowed))
+    allowed = max(1, rules.max_surge.up(demand)) - under_way
+    edit.start_in((r.slot for r in movers), edit.state.revision, max(0, allowed))
+
+
+def _finish_move(edit: Edit, group: list[Replica]) -> None:
+    """Stop the former replicas of a slot once their successor is available; where they are well again, the successor."""
+    newest = group[-1]
+    for former in group[:-1]:
+        must_go = edit.sick(former) or former.host in edit.draining
+        if edit.available(newest):
+            if edit.sick(former) or edit.available_count() >= edit.state.demand:
+                edit.stop(former)
+        elif not must_go and edit.available(former):
+            edit.stop(newest)
+            return
+        elif edit.sick(former) and edit.sick(newest):
+            edit.stop(former)
 
 
 # Nothing may be replaced now.
@@ -174,8 +202,15 @@ def _stand_still(edit: Edit, held: Held) -> Held:
             free = (slot for slot in range(max(demand, count) + len(used)) if slot not in used)
             edit.start_in(free, revision, count - len(present))
         if sum(1 for r in edit.of(revision) if edit.available(r)) >= count:
-            edit.stop_all([r for r in edit.leaving if r.revision == revision])
+            _let_leave(edit, [r for r in edit.leaving if r.revision == revision])
     return held
+
+
+def _let_leave(edit: Edit, leaving: Sequence[Replica]) -> None:
+    """Stop those on draining hosts without which the demand is still met, or that are not available anyway."""
+    for replica in leaving:
+        if not edit.available(replica) or edit.available_count() >= edit.state.demand:
+            edit.stop(replica)
 
 
 def _repair(edit: Edit, lost: Sequence[Failure]) -> None:
@@ -217,7 +252,7 @@ def _replace_all(edit: Edit, target: int, *, going_back: bool) -> None:
         changed += _stop_round(edit, target, demand - unavailable, going_back=going_back)
         if not changed:
             break
-    if edit.draining and edit.available_count() >= demand:
+    if edit.draining and sum(1 for r in edit.of(target) if edit.available(r)) >= demand:
         edit.stop_all(edit.leaving)
 
 

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from autoscaler.core.facts import Reason
 from autoscaler.core.placement import Room, choose_host, room_of
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import Failure, is_available, observed_by_identity
-from autoscaler.core.state import Replica, ServiceState
+from autoscaler.core.sightings import Failure, is_available, observed_by_identity, with_setback
+from autoscaler.core.state import Replica, ServiceState, Setback
 from autoscaler.core.world import ObservedReplica, World
 
 
@@ -33,6 +34,7 @@ class Edit:
     vacated: dict[int, str] = field(default_factory=dict)
     draining: frozenset[str] = frozenset()
     pending: str = ""
+    setbacks: tuple[Setback, ...] = ()
 
     @property
     def steady(self) -> list[Replica]:
@@ -76,7 +78,14 @@ class Edit:
 
     def backing_off(self, slot: int) -> bool:
         """Whether the slot failed so lately that it is not tried again yet."""
-        return any(s.slot == slot and s.retry_at > self.world.now for s in self.state.setbacks)
+        return any(s.slot == slot and s.retry_at > self.world.now for s in self.setbacks)
+
+    def note_sick(self, replica: Replica) -> None:
+        """A sick replica is a set-back of its slot, once; its successor waits for its turn."""
+        noted = any(s.slot == replica.slot and s.at and s.at[-1] >= replica.placed_at for s in self.setbacks)
+        if not noted:
+            sick = Failure(replica, Reason("unhealthy", "sick"), "revision")
+            self.setbacks = with_setback(self.setbacks, sick, self.settings.update, self.world.now)
 
     def start(self, slot: int, revision: int) -> bool:
         """Want one more replica, on the best host; False where none will do."""
@@ -85,7 +94,7 @@ class Edit:
             self.pending = f"revision {revision} is no longer kept"
             return False
         recent = self.world.now - self.settings.update.restart_window_s
-        avoid = next((s.host for s in self.state.setbacks if s.slot == slot and s.at and s.at[-1] > recent), "")
+        avoid = next((s.host for s in self.setbacks if s.slot == slot and s.at and s.at[-1] > recent), "")
         home = self.vacated.get(slot, "") if kept.spec.volumes else ""
         host, why = choose_host(
             self.world.hosts, self.state.service, kept.spec, self.settings.placement, self.room, avoid=avoid, home=home
@@ -145,7 +154,18 @@ def edit_of(state: ServiceState, settings: ServiceSettings, world: World, lost: 
     vacated = {f.replica.slot: f.replica.host for f in lost}
     draining = frozenset(h.name for h in world.hosts if h.condition == "draining")
     replicas = list(state.replicas)
-    return Edit(state, settings, world, replicas, state.attempts, room, seen, vacated=vacated, draining=draining)
+    return Edit(
+        state,
+        settings,
+        world,
+        replicas,
+        state.attempts,
+        room,
+        seen,
+        vacated=vacated,
+        draining=draining,
+        setbacks=state.setbacks,
+    )
 
 
 def victims(edit: Edit, among: Sequence[Replica], count: int) -> list[Replica]:

@@ -95,7 +95,12 @@ def _note_available(
                 noted = replace(noted, created_at=world.now)
                 found.append(label)
             since = sighted.healthy_since
-            if sighted.healthy and since is not None and since + rules.min_healthy_s <= world.now and is_serving(sighted):
+            if (
+                sighted.healthy
+                and since is not None
+                and since + rules.min_healthy_s <= world.now
+                and is_serving(sighted)
+            ):
                 noted = replace(noted, available_at=world.now, created_at=noted.created_at or world.now)
                 fresh.append(label)
         replicas.append(noted)
@@ -216,7 +221,7 @@ def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
     gone = {(f.replica.slot, f.replica.revision, f.replica.attempt) for f in failures}
     setbacks = state.setbacks
     for failure in failures:
-        setbacks = _with_setback(setbacks, failure, rules, draft.at)
+        setbacks = with_setback(setbacks, failure, rules, draft.at)
     first = failures[0].reason
     text = "; ".join(failure.reason.text for failure in failures)[:1000]
     changes: dict[str, Any] = {
@@ -232,7 +237,9 @@ def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
     if isinstance(rollout, Held):
         # A hold for failure tries no failed replica again; any other hold makes again what it lost.
         gave_up = rollout.why == "failure"
-        own = gave_up * sum(1 for f in failures if f.blame == "revision" and f.replica.revision == rollout.resumed.target)
+        own = gave_up * sum(
+            1 for f in failures if f.blame == "revision" and f.replica.revision == rollout.resumed.target
+        )
         kept = tuple((n, max(0, count - own) if n == rollout.resumed.target else count) for n, count in rollout.kept)
         resumed = judged if isinstance(judged, Advancing) else rollout.resumed
         rollout = replace(rollout, resumed=resumed, kept=kept)
@@ -255,9 +262,8 @@ def failed_names(
     return (*already, *(name for name in names if name not in already))
 
 
-def _with_setback(
-    setbacks: tuple[Setback, ...], failure: Failure, rules: UpdateRules, at: float
-) -> tuple[Setback, ...]:
+def with_setback(setbacks: tuple[Setback, ...], failure: Failure, rules: UpdateRules, at: float) -> tuple[Setback, ...]:
+    """The set-backs with this failure's slot added or brought up to date; drift is none."""
     slot = failure.replica.slot
     known = next((s for s in setbacks if s.slot == slot), Setback(slot, (), 0.0))
     others = tuple(s for s in setbacks if s.slot != slot and s.at and s.at[-1] > at - rules.restart_window_s)

@@ -1,0 +1,57 @@
+"""Sick replicas are made anew beside what serves, few at a time, and ever more slowly."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from autoscaler.core.records import Record
+from tests.core.builders import a_service
+from tests.core.scene import Scene
+
+
+def started_and_stopped(record: Record) -> set[str]:
+    """Replicas that one record both starts and stops."""
+    start, _, stop = record.reason.text.partition("stop ")
+    names = r"s\d+\.r\d+\.\d+"
+    return set(re.findall(names, start)) & set(re.findall(names, stop))
+
+
+def an_ill_scene() -> Scene:
+    """Four stable replicas that all fall sick, and whose successors fall sick as soon as they are available."""
+    scene = Scene(a_service(replicas=4))
+    for slot in range(4):
+        scene.change(slot, healthy=False)
+    for _ in range(40):
+        scene.run(2.5)
+        for slot in range(4):
+            scene.change(slot, healthy=False)
+    return scene
+
+
+def test_no_decision_starts_what_it_stops():
+    assert not [r.reason.text for r in an_ill_scene().records if started_and_stopped(r)]
+
+
+def test_a_slot_whose_replicas_keep_falling_sick_is_tried_ever_more_slowly():
+    scene = an_ill_scene()
+    assert 0 < len(scene.created) <= 4 * 5, scene.created
+
+
+def test_one_sick_replica_is_replaced_at_once_and_only_then_stopped():
+    scene = Scene(a_service(replicas=3))
+    scene.change(1, healthy=False)
+    assert len(scene.created) == 1
+    assert len(scene.state.replicas) == 4
+    scene.run(3)
+    assert sorted(r.slot for r in scene.state.replicas) == [0, 1, 2]
+    assert scene.running() == {1: 3}
+
+
+def test_a_sick_replica_that_recovers_keeps_its_place():
+    scene = Scene(a_service(replicas=3))
+    scene.change(1, healthy=False)
+    name = next(n for n, c in scene.containers.items() if c.slot == 1 and c.healthy is False)
+    scene.containers[name] = replace(scene.containers[name], healthy=True, healthy_since=scene.now)
+    scene.run(10)
+    assert len(scene.state.replicas) == 3
