@@ -142,9 +142,11 @@ def _move(edit: Edit) -> None:
     if not movers:
         return
     if stops_first(edit.state, edit.settings, edit.state.revision):
+        _, unavailable = surge_and_unavailable(edit.settings, demand, stop_first=True)
+        spare = sum(1 for r in edit.replicas if edit.available(r)) - (demand - unavailable)
         settled = all(edit.available(r) or r in movers for r in edit.replicas)
         if settled and len(edit.replicas) >= demand:
-            edit.stop_all(movers[:1])
+            edit.stop_all([r for r in movers if spare > 0 or not edit.available(r)][:1])
         return
     allowed = max(1, rules.max_surge.up(demand)) - under_way
     edit.start_in((r.slot for r in movers), edit.state.revision, max(0, allowed))

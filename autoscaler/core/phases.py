@@ -91,7 +91,9 @@ def judge_failures(draft: Draft, settings: ServiceSettings, failures: list[Failu
             fail_rollout(draft, settings, _counted(own, len(own), state.demand), own_fault=True)
     elif isinstance(running, Idle):
         current = state.current
-        unproven = current is not None and current.standing == "unproven"
+        # What an operator went back to has an older number, and is not taken back by itself.
+        newest = max((r.number for r in state.revisions), default=0)
+        unproven = current is not None and current.standing == "unproven" and current.number == newest
         if unproven and settings.update.on_failure == "rollback" and rollback_target(state, state.revision) is not None:
             start_rollback(draft, settings, _counted(own, len(own), state.demand), own_fault=True)
 

@@ -83,11 +83,12 @@ def note_of(vote: PolicyVote) -> ProposalNote:
 
 @dataclass(slots=True)
 class _Passage:
-    """A wish on its way through the guards."""
+    """A wish on its way through the guards; ``now`` is the clock of limits and cooldowns, as it stamps the records."""
 
     state: ServiceState
     settings: ServiceSettings
     stimulus: Evaluate
+    now: float
     to: int
     clamps: list[Clamp] = field(default_factory=list)
 
@@ -107,7 +108,7 @@ def evaluate(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> Non
         wish = Wish(state.override.replicas, "operator", "operator's override", "override")
     if wish is None:
         return
-    passage = _Passage(state, settings, stimulus, wish.to)
+    passage = _Passage(state, settings, stimulus, draft.at, wish.to)
     for guard in _GUARDS if state.override is None else (_bounds, _freeze):
         guard(passage)
     _conclude(draft, settings, stimulus, wish, passage)
@@ -191,7 +192,7 @@ def _idle(passage: _Passage) -> None:
 
 
 def _cooldown(passage: _Passage) -> None:
-    state, scaling, at = passage.state, passage.settings.scaling, passage.stimulus.at
+    state, scaling, at = passage.state, passage.settings.scaling, passage.now
     if passage.to > state.demand and state.last_up_at is not None and at < state.last_up_at + scaling.up_cooldown_s:
         passage.clamp(
             "up_cooldown", state.demand, f"{state.last_up_at + scaling.up_cooldown_s - at:.1f} s of cooldown left"
@@ -209,10 +210,10 @@ def _cooldown(passage: _Passage) -> None:
 def _step_limit(passage: _Passage) -> None:
     demand, guards = passage.state.demand, passage.settings.guards
     if passage.to > demand and guards.max_step_up is not None:
-        ceiling = step_ceiling(passage.state, guards.max_step_up, passage.stimulus.at)
+        ceiling = step_ceiling(passage.state, guards.max_step_up, passage.now)
         passage.clamp("max_step_up", max(demand, min(passage.to, ceiling)), _limit_text(guards.max_step_up))
     if passage.to < demand and guards.max_step_down is not None:
-        floor = step_floor(passage.state, guards.max_step_down, passage.stimulus.at)
+        floor = step_floor(passage.state, guards.max_step_down, passage.now)
         passage.clamp("max_step_down", min(demand, max(passage.to, floor)), _limit_text(guards.max_step_down))
 
 
@@ -254,7 +255,7 @@ def _plugins(passage: _Passage) -> None:
 
 
 def _freeze(passage: _Passage) -> None:
-    if scaling_frozen(passage.state, passage.stimulus.at):
+    if scaling_frozen(passage.state, passage.now):
         passage.clamp("freeze", passage.state.demand, "frozen with scope all")
 
 

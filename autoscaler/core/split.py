@@ -42,7 +42,7 @@ def split_demand(edit: Edit, rollout: Advancing | Soaking, former: int) -> None:
     stop_first = stops_first(edit.state, edit.settings, target)
     surge, unavailable = surge_and_unavailable(edit.settings, demand, stop_first=stop_first)
     new, old = edit.of(target), edit.other_than(target)
-    wanted = demand + max(-unavailable, min(surge, len(edit.replicas) - former))
+    wanted = demand + max(-unavailable, min(surge, len(edit.steady) - former))
     new_share = _new_share(len(new), len(old), wanted)
     if new_share > len(new) and old and _ails(edit, new):
         new_share = len(new)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from autoscaler.core.actions import Action, Create, Remove, Resolve, StopReplica
@@ -28,6 +29,8 @@ from autoscaler.simulator.log import SimLog
 from autoscaler.simulator.owner import LEASE_S, Owner
 
 Identity = tuple[int, int, int]
+EVALUATED_WITHIN_S = 30.0
+"""An owner that takes over evaluates at the time of the newest sample it reads again, which may be so old."""
 
 
 class Violation(AssertionError):
@@ -58,12 +61,15 @@ class Properties:
         self._effects_read = 0
         self._demands: list[tuple[float, int, bool]] = []
         self._samples: list[float] = []
+        self._heard: list[float] = []
         self._rolled_back_since_update = False
         self._frozen: tuple[str, float | None] | None = None
 
-    def sampled(self, at: float) -> None:
-        """A finite sample of the scaling signal was published."""
-        self._samples.append(at)
+    def sampled(self, at: float, *, finite: bool) -> None:
+        """A sample of the scaling signal was published, or one that cannot be read."""
+        self._heard.append(at)
+        if finite:
+            self._samples.append(at)
 
     def taken_over(self, at: float, token: int) -> None:
         """A new owner holds the partition."""
@@ -175,16 +181,21 @@ class Properties:
         return before - moved, moved
 
     def _check_coverage(self, before: int, after: int, at: float) -> None:
-        """At each instant of the down window the newest sample was no older than ``max_age``."""
-        scaling = self.settings.scaling
-        newest = max((t for t in self._samples if t <= at + 0.001), default=0.0)
-        begin = newest - scaling.down_window_s
-        inside = sorted(t for t in self._samples if t <= newest)
-        earlier = [t for t in inside if t <= begin + 0.001]
-        points = [earlier[-1] if earlier else float("-inf"), *(t for t in inside if t > begin)]
-        gap = max((b - a for a, b in zip(points, points[1:], strict=False)), default=float("inf"))
-        if gap > scaling.max_age_s + 0.002 or at - newest > scaling.max_age_s + LEASE_S:
-            raise violated("P13", at, f"{before} -> {after} though samples lack for {gap:.1f} s of the down window")
+        """At each instant of the down window before the evaluation the newest sample was no older than ``max_age``."""
+        gaps = [self._gap_s(heard) for heard in self._heard if at - EVALUATED_WITHIN_S < heard <= at + 0.001]
+        gap_s = min(gaps, default=float("inf"))
+        if gap_s > self.settings.scaling.max_age_s + 0.002:
+            raise violated("P13", at, f"{before} -> {after} though samples lack for {gap_s:.1f} s of the down window")
+
+    def _gap_s(self, evaluated_at: float) -> float:
+        """The longest time without a sample in the down window that ends then."""
+        begin = evaluated_at - self.settings.scaling.down_window_s
+        until = [t for t in self._samples if t <= evaluated_at + 0.001]
+        earlier = [t for t in until if t <= begin + 0.001]
+        if not earlier:
+            return float("inf")
+        points = [max(earlier), *sorted(t for t in until if t > begin + 0.001), evaluated_at]
+        return max(after - before for before, after in pairwise(points))
 
     def _check_rollback(self, data: Mapping[str, Any], at: float) -> None:
         """P13: a rollback is never rolled back by itself."""
@@ -256,9 +267,22 @@ class Properties:
                 continue
             after = evolve(state, record)
             self._check_freeze(state, after, world)
+            self._check_absence(state, after, record, world)
             if record.kind == "schedule" and "replicas" in record.changes:
                 self._check_promise(state, after, world)
             state = after
+
+    def _check_absence(self, before: ServiceState, after: ServiceState, record: Record, world: World) -> None:
+        """Nothing is given up on absence of information: a replica is gone only where its host says so, or is long lost."""
+        if record.kind != "heal":
+            return
+        kept = {_identity(r) for r in after.replicas}
+        for replica in before.replicas:
+            host = world.host(replica.host)
+            if _identity(replica) in kept or host is None or host.known:
+                continue
+            if world.now < host.since + self.settings.placement.host_grace_s:
+                raise violated("absence", world.now, f"{replica} was given up though {host.name} is silent")
 
     def _check_promise(self, before: ServiceState, after: ServiceState, world: World) -> None:
         """P9: our own edits take available replicas no lower than what the strategy promises."""

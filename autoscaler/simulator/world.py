@@ -19,7 +19,7 @@ from autoscaler.simulator.chance import Chance
 from autoscaler.simulator.hosts import SimHosts
 from autoscaler.simulator.log import Fate, SimLog
 from autoscaler.simulator.owner import CRASH_POINTS, CrashPoint, Owner, OwnerParts, SimVoter
-from autoscaler.simulator.properties import Properties, Violation
+from autoscaler.simulator.properties import Properties, Violation, violated
 from autoscaler.simulator.script import SERVICE, Published, Script, some_settings
 
 EPOCH = 1_800_000_000.0
@@ -28,6 +28,9 @@ REST_S = 90.0
 
 WHOLE_TRAIL_EVERY = 10
 """In one world of so many the whole trail is verified and folded at the end."""
+
+STEPS_MAX = 50_000
+"""More steps than any world needs; beyond, something goes round in circles."""
 
 _TOPICS = {"deployment": Topic.DEPLOYMENTS, "control": Topic.CONTROL, "metric": Topic.METRICS}
 
@@ -84,6 +87,8 @@ class SimWorld:
             at, _, do = heapq.heappop(self._queue)
             self.now = self.hosts.now = at
             self.steps += 1
+            if self.steps > STEPS_MAX:
+                raise violated("P6", self.now, f"no rest after {STEPS_MAX} steps")
             do()
             self.properties.check()
             self._replace_owner()
@@ -166,8 +171,7 @@ class SimWorld:
         errors = 0.5 if not self._calm and chance.happens(0.02) else 0.0
         load: float | str = "NaN" if odd else round(self._load, 1)
         self._publish(self.script.sample(load, errors))
-        if not odd:
-            self.properties.sampled(self.now)
+        self.properties.sampled(self.now, finite=not odd)
         steady_s = 5.0 if self._calm else 2.0
         gap_s = chance.within(5.0, 25.0) if not self._calm and chance.happens(0.06) else steady_s
         self.later(self.now + gap_s, self._sample)

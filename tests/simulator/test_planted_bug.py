@@ -1,0 +1,158 @@
+"""The simulator is worth its time only if it finds bugs: each of these is planted on purpose and must be found soon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autoscaler.core import deployments, draft, edit, going_back, phases, plan, scaling, sightings
+from autoscaler.engine import shard
+from autoscaler.simulator import owner
+from autoscaler.simulator.properties import Violation
+from autoscaler.simulator.world import run_world
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def attempts_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """The next attempt gets the number of the last one."""
+    start = edit.Edit.start
+
+    def forgetful(self: edit.Edit, slot: int, revision: int) -> bool:
+        before = self.attempts
+        started = start(self, slot, revision)
+        self.attempts = before if self.attempts % 3 == 0 else self.attempts
+        return started
+
+    patch.setattr(edit.Edit, "start", forgetful)
+
+
+def stops_ignore_availability(patch: pytest.MonkeyPatch) -> None:
+    """Old replicas stop as soon as new ones are started."""
+    patch.setattr(edit.Edit, "available_count", lambda self: len(self.steady))
+
+
+def unknown_wishes_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A policy that knows nothing counts as one that wants the least, and windows are not asked."""
+    wish_of = scaling._wish_of
+
+    def careless(vote: Any, demand: int) -> Any:
+        return scaling.Wish(0, vote.policy, "unknown", "wish") if vote.unknown and not vote.rollback else wish_of(vote, demand)
+
+    patch.setattr(scaling, "_wish_of", careless)
+    patch.setattr(scaling, "_GUARDS", (scaling._step_limit, scaling._bounds))
+
+
+def windows_are_not_awaited(patch: pytest.MonkeyPatch) -> None:
+    """Scaling down does not wait for a window without gaps."""
+    patch.setattr(scaling, "_GUARDS", tuple(g for g in scaling._GUARDS if g is not scaling._down_window))
+
+
+def steps_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The step limit starts anew with every decision."""
+    patch.setattr(scaling, "_steps_after", lambda *arguments: ())
+
+
+def freeze_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Deployments are accepted and rollouts go on in a freeze."""
+    patch.setattr(phases, "updates_frozen", lambda *arguments: None)
+
+
+def deployments_pass_a_freeze(patch: pytest.MonkeyPatch) -> None:
+    """A deployment that arrives in a freeze is accepted."""
+    patch.setattr(deployments, "updates_frozen", lambda *arguments: None)
+
+
+def superseded_is_silent(patch: pytest.MonkeyPatch) -> None:
+    """A superseded deployment gets no verdict."""
+    supersede = deployments.supersede
+
+    def silent(drafted: Any, why: str) -> int | None:
+        kept = draft.Draft(drafted.state, drafted.at)
+        return supersede(kept, why)
+
+    patch.setattr(deployments, "supersede", silent)
+
+
+def repeats_are_new(patch: pytest.MonkeyPatch) -> None:
+    """An event that comes twice is decided twice."""
+    patch.setattr("autoscaler.core.decide._repeated", lambda *arguments: False)
+
+
+def rollbacks_are_rolled_back(patch: pytest.MonkeyPatch) -> None:
+    """A rollback that fails starts another one."""
+    halt = going_back.halt_rollback
+
+    def again(drafted: Any, rollout: Any, reason: Any) -> None:
+        former = next((r for r in drafted.state.revisions if r.number != rollout.target), None)
+        if former is None:
+            halt(drafted, rollout, reason)
+        else:
+            drafted.add(
+                "decided", "rollback", reason, revision=former.number, rollout=replace(rollout, target=former.number)
+            )
+
+    patch.setattr(phases, "halt_rollback", again)
+
+
+def hidden_hosts_count_as_empty(patch: pytest.MonkeyPatch) -> None:
+    """A host that does not answer is taken to run nothing."""
+    absence = sightings._absence_of
+
+    def hasty(replica: Any, label: str, settings: Any, world: Any) -> Any:
+        known = tuple(replace(h, known=True, condition="ready") for h in world.hosts)
+        return absence(replica, label, settings, replace(world, hosts=known))
+
+    patch.setattr(sightings, "_absence_of", hasty)
+
+
+def plans_forget_what_they_see(patch: pytest.MonkeyPatch) -> None:
+    """A replica that exists is taken to be missing."""
+    observed = plan.observed_by_identity
+    patch.setattr(plan, "observed_by_identity", lambda world: {k: s for k, s in observed(world).items() if k[0] != 0})
+
+
+def plans_go_beyond_the_ledger(patch: pytest.MonkeyPatch) -> None:
+    """One replica more is created than any durable state wants."""
+    honest = shard.plan
+
+    def generous(*arguments: Any) -> Any:
+        actions = honest(*arguments)
+        extra = [replace(a, attempt=a.attempt + 500, name=f"{a.name}00") for a in actions if a.kind == "create"]
+        return (*actions, *extra[:1])
+
+    patch.setattr(shard, "plan", generous)
+
+
+def former_owners_act_on(patch: pytest.MonkeyPatch) -> None:
+    """A member that has lost the partition goes on acting, without a lease."""
+    patch.setattr(owner, "MARGIN_S", -1e9)
+
+
+PLANTS: list[tuple[Plant, str]] = [
+    (attempts_are_not_counted, "P2|P4|P9"),
+    (stops_ignore_availability, "P9"),
+    (unknown_wishes_nothing, "P13"),
+    (windows_are_not_awaited, "P13"),
+    (steps_are_forgotten, "P5"),
+    (freeze_is_ignored, "P12"),
+    (deployments_pass_a_freeze, "P12"),
+    (superseded_is_silent, "P1"),
+    (repeats_are_new, "P1"),
+    (rollbacks_are_rolled_back, "P13|transitions|P1|P6"),
+    (hidden_hosts_count_as_empty, "absence"),
+    (plans_forget_what_they_see, "plan|P2|P6"),
+    (plans_go_beyond_the_ledger, "P2|P9"),
+    (former_owners_act_on, "P7"),
+]
+
+
+@pytest.mark.parametrize(("plant", "properties"), PLANTS, ids=[plant.__name__ for plant, _ in PLANTS])
+def test_planted_bug_is_found(plant: Plant, properties: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(Violation, match=rf"seed \d+: ({properties}) "):
+        for seed in range(150):
+            run_world(seed)
