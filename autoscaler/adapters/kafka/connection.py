@@ -35,8 +35,8 @@ FENCED = (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch)
 """Another producer with our transactional id has started since."""
 
 FOREIGN = (TimeoutError, kafka_errors.KafkaError, OSError, AssertionError, AttributeError)
-"""What a call of the client library raises while brokers are away or return: it asserts that there are brokers and takes
-a controller for granted, while a broker that has just come back tells of neither."""
+"""What a call of the client library raises while brokers are away or return: it asserts that there are brokers and
+takes a controller for granted, while a broker that has just come back tells of neither."""
 
 DENIED = (
     kafka_errors.TopicAuthorizationFailedError,
