@@ -158,7 +158,8 @@ def _finish_move(edit: Edit, group: list[Replica]) -> None:
     for former in group[:-1]:
         must_go = edit.sick(former) or former.host in edit.draining
         if edit.available(newest):
-            if edit.sick(former) or edit.available_count() >= edit.state.demand:
+            counted = edit.available(former) and former.host not in edit.draining
+            if edit.sick(former) or edit.available_count() - counted >= edit.state.demand:
                 edit.stop(former)
         elif not must_go and edit.available(former):
             edit.stop(newest)
@@ -196,6 +197,7 @@ def _stand_still(edit: Edit, held: Held) -> Held:
     if demand != held.demand:
         split_demand(edit, held.resumed, held.demand)
         held = replace(held, kept=composition(edit.replicas), demand=demand)
+    held = replace(held, kept=_without_leaving(edit, held.kept))
     for revision, count in held.kept:
         present = edit.of(revision)
         edit.stop_all(victims(edit, present, len(present) - count))
@@ -206,6 +208,18 @@ def _stand_still(edit: Edit, held: Held) -> Held:
         if sum(1 for r in edit.of(revision) if edit.available(r)) >= count:
             _let_leave(edit, [r for r in edit.leaving if r.revision == revision])
     return held
+
+
+def _without_leaving(edit: Edit, kept: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """The composition within demand and surge: what leaves a draining host counts no more where its successor does."""
+    surge, _ = surge_and_unavailable(edit.settings, edit.state.demand, stop_first=False)
+    counts = dict(kept)
+    excess = sum(counts.values()) - edit.state.demand - surge
+    for replica in edit.leaving:
+        if excess > 0 and counts.get(replica.revision, 0) > 0:
+            counts[replica.revision] -= 1
+            excess -= 1
+    return tuple(counts.items())
 
 
 def _let_leave(edit: Edit, leaving: Sequence[Replica]) -> None:

@@ -106,9 +106,7 @@ class SimHosts:
             condition: HostCondition = "lost" if silent_s >= 15.0 else "suspect"  # noqa: PLR2004 - the observer's limit
             return HostView(name, condition, known=False, since=host.down_at, labels={"zone": host.zone}), []
         replicas = [self._presented(container) for container in host.containers.values()]
-        return HostView(
-            name, host.condition, known=True, labels={"zone": host.zone}, replicas=len(replicas)
-        ), replicas
+        return HostView(name, host.condition, known=True, labels={"zone": host.zone}, replicas=len(replicas)), replicas
 
     def _presented(self, c: Container) -> ObservedReplica:
         return ObservedReplica(
@@ -185,7 +183,14 @@ class SimHosts:
         if self.faults and self._chance.happens(0.02):
             return Outcome(action, "refused", "no space left on device", "host")
         made = Container(
-            action.name, host.name, action.slot, action.revision, action.attempt, action.generation, action.token, version
+            action.name,
+            host.name,
+            action.slot,
+            action.revision,
+            action.attempt,
+            action.generation,
+            action.token,
+            version,
         )
         host.containers[action.name] = made
         self.created.append(made.identity)

@@ -30,7 +30,9 @@ LEASE_S = 10.0
 MARGIN_S = 3.0
 LOOK_AGAIN_S = 1.0
 
-CrashPoint = Literal["after_take", "before_append", "after_append", "before_action", "between_actions", "before_outcome"]
+CrashPoint = Literal[
+    "after_take", "before_append", "after_append", "before_action", "between_actions", "before_outcome"
+]
 CRASH_POINTS: tuple[CrashPoint, ...] = (
     "after_take",
     "before_append",
@@ -82,7 +84,8 @@ class SimVoter:
 
 @dataclass(frozen=True, slots=True)
 class OwnerParts:
-    """What an owner works with. ``later(at, do)`` schedules; ``append_fate`` says what becomes of its next append."""
+    """What an owner works with. ``later(at, do)`` schedules; ``append_fate`` says what becomes of its next append,
+    ``stall_s`` how long it is stopped between a commit and the actions that follow."""
 
     log: SimLog
     hosts: SimHosts
@@ -91,6 +94,7 @@ class OwnerParts:
     watch: Watch
     append_fate: Callable[[], Fate]
     crashes: Callable[[CrashPoint], bool]
+    stall_s: Callable[[], float]
     service: str
 
 
@@ -117,7 +121,8 @@ class Owner:
         self._append(taken.append)
         self.shard.committed(now)
         self._sent_at = now
-        self._stops_from = now if taken.predecessor_ended else now + LEASE_S
+        # Not only the predecessor's lease may still run: also that of the one before it, where it was short-lived.
+        self._stops_from = now + LEASE_S if self.token > 1 else now
         horizon = parts.log.first_at(Topic.METRICS, now - 300.0)
         self._positions = {**taken.positions, Topic.METRICS: horizon}
         self._warm_to = len(parts.log.topics[Topic.METRICS])
@@ -185,7 +190,7 @@ class Owner:
             records = self.shard.committed(now)
             self.parts.watch.decided(self, append, records, before, self.state)
         if not self._dies("before_action"):
-            self._act(now)
+            self._act_or_stall(now, committed=append is not None)
         due = self.shard.next_due()
         if self.shard.has_work:
             self.wake(now)
@@ -238,6 +243,24 @@ class Owner:
         return not self.alive
 
     # Acting.
+
+    def _act_or_stall(self, now: float, *, committed: bool) -> None:
+        stall_s = self.parts.stall_s() if committed else 0.0
+        if stall_s > 0:
+            self.frozen_until = now + stall_s
+            self.parts.later(self.frozen_until, self._act_late)
+        else:
+            self._act(now)
+
+    def _act_late(self) -> None:
+        """Go on where the machine was stopped: between the commit and its actions."""
+        if not self.alive:
+            return
+        self.now = self.parts.hosts.now
+        try:
+            self._act(self.now)
+        except StreamError:
+            self.die()
 
     def _act(self, now: float) -> None:
         actions = self.shard.actions(now)

@@ -62,6 +62,7 @@ class SimWorld:
         self._count = 0
         self._calm = False
         self._crash_at: CrashPoint | None = None
+        self._stall_s = 0.0
         self._length_s = length_s
         self._happenings = happenings
         count = 2 + self.chance.below(3)
@@ -119,7 +120,15 @@ class SimWorld:
         if not self._members or self.chance.happens(0.6):
             self._members += 1
         parts = OwnerParts(
-            self.log, self.hosts, self.chance, self.later, self.properties, self._append_fate, self._crashes, SERVICE
+            self.log,
+            self.hosts,
+            self.chance,
+            self.later,
+            self.properties,
+            self._append_fate,
+            self._crashes,
+            self._stall,
+            SERVICE,
         )
         owner = Owner(f"m{self._members}", parts, self._setup, self.now)
         self.owner = owner
@@ -193,6 +202,7 @@ class SimWorld:
             (2.0, self._arm_crash),
             (0.8, self._new_owner),
             (0.6, self._freeze_owner),
+            (0.6, self._arm_stall),
         ]
         chance.weighted(things)()
 
@@ -203,6 +213,16 @@ class SimWorld:
 
     def _arm_crash(self) -> None:
         self._crash_at = self.chance.pick(CRASH_POINTS)
+
+    def _arm_stall(self) -> None:
+        self._stall_s = self.chance.within(2.0, 30.0)
+
+    def _stall(self) -> float:
+        stall_s, self._stall_s = self._stall_s, 0.0
+        if stall_s > 0 and not self._calm:
+            self.later(self.now + self.chance.within(0.5, 6.0), self._new_owner)
+            return stall_s
+        return 0.0
 
     def _freeze_owner(self) -> None:
         if self.owner is not None:
