@@ -16,7 +16,8 @@ CARRIED_ALONE = frozenset({"image", "command"})
 
 
 def repository_of(image: str) -> str:
-    """The repository part of a reference: no tag, no digest. ``host:5000/shop/web:2@sha256:..`` -> ``host:5000/shop/web``."""
+    """The repository part of a reference: no tag, no digest. ``host:5000/shop/web:2@sha256:..`` ->
+    ``host:5000/shop/web``."""
     name = image.partition("@")[0]
     head, slash, tail = name.rpartition("/")
     return head + slash + tail.partition(":")[0]
@@ -49,7 +50,8 @@ def _path_matches(repository: str, pattern: str) -> bool:
 
 
 def command_allowed(argv: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
-    """Whether an argv pattern admits the command: element by element with ``*`` and ``?``; a last ``**`` admits any rest."""
+    """Whether an argv pattern admits the command: element by element with ``*`` and ``?``; a last ``**`` admits any
+    rest."""
     for pattern in patterns:
         wanted = shlex.split(pattern)
         if wanted and wanted[-1] == "**":
@@ -124,8 +126,8 @@ def _resources_refusal(spec: RevisionSpec, fields: frozenset[str], settings: Ser
 def complete_spec(
     spec: RevisionSpec, fields: frozenset[str], stable: RevisionSpec | None, settings: ServiceSettings
 ) -> RevisionSpec:
-    """The whole revision that an event means: alone an image (or command) is put into the last stable revision; a complete
-    one gets from the configuration what only the configuration may set."""
+    """The whole revision that an event means: alone an image (or command) is put into the last stable revision; a
+    complete one gets from the configuration what only the configuration may set."""
     if len(fields) == 1 and fields <= CARRIED_ALONE and stable is not None:
         return (
             replace(stable, image=spec.image, pinned="") if "image" in fields else replace(stable, command=spec.command)

@@ -1,6 +1,7 @@
 """What each operator command does. Called by `decide` for a `ControlArrived`. Pure.
 
-A command gets exactly one terminal verdict: at once when it is in force, or for rollback, abort and retire when it is done.
+A command gets exactly one terminal verdict: at once when it is in force, or for rollback, abort and retire when it is
+done.
 """
 
 from __future__ import annotations

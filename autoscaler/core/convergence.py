@@ -68,7 +68,7 @@ def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
     parts += [f"pending: {edit.pending}"] if pending is not None else []
     code = "start" if edit.started and not edit.stopped else "stop" if edit.stopped and not edit.started else "replace"
     if not edit.started and not edit.stopped:
-        code = _still_code(changes, moved != state.rollout, pending is not None)
+        code = _still_code(changes, split=moved != state.rollout, pending=pending is not None)
     text = "; ".join(parts)[:1000] or _STILL[code]
     draft.add("acted", "schedule", because(code, text, started=len(edit.started), stopped=len(edit.stopped)), **changes)
 
@@ -81,7 +81,7 @@ _STILL = {
 }
 
 
-def _still_code(changes: Mapping[str, Any], split: bool, pending: bool) -> str:  # noqa: FBT001 - the two are named at the one call
+def _still_code(changes: Mapping[str, Any], *, split: bool, pending: bool) -> str:
     if split:
         return "split"
     if pending:
@@ -124,8 +124,8 @@ def _fill(edit: Edit, target: int, count: int) -> int:
 
 
 def _move(edit: Edit) -> None:
-    """Finish moves under way, then begin more: leaving replicas as the surge allows, of the sick ones at most max(1, U) at
-    once, so that a sick dependency of all does not restart all, and each slot ever more slowly."""
+    """Finish moves under way, then begin more: leaving replicas as the surge allows, of the sick ones at most max(1,
+    U) at once, so that a sick dependency of all does not restart all, and each slot ever more slowly."""
     for group in _slots(edit).values():
         if len(group) > 1:
             _finish_move(edit, group)
@@ -153,7 +153,8 @@ def _move(edit: Edit) -> None:
 
 
 def _finish_move(edit: Edit, group: list[Replica]) -> None:
-    """Stop the former replicas of a slot once their successor is available; where they are well again, the successor."""
+    """Stop the former replicas of a slot once their successor is available; where they are well again, the
+    successor."""
     newest = group[-1]
     for former in group[:-1]:
         must_go = edit.sick(former) or former.host in edit.draining
@@ -230,7 +231,8 @@ def _let_leave(edit: Edit, leaving: Sequence[Replica]) -> None:
 
 
 def _repair(edit: Edit, lost: Sequence[Failure]) -> None:
-    """Halted: a wanted revision that was healthy once is still brought about; else what served comes back, nothing more."""
+    """Halted: a wanted revision that was healthy once is still brought about; else what served comes back, nothing
+    more."""
     state = edit.state
     current = state.current
     if current is not None and current.standing in {"healthy", "stable"}:
@@ -257,7 +259,8 @@ def _advance(edit: Edit, rollout: Advancing) -> Advancing:
 
 
 def _replace_all(edit: Edit, target: int, *, going_back: bool) -> None:
-    """Move towards D replicas of ``target`` and none of another; going back spares healthy ones until successors stand."""
+    """Move towards D replicas of ``target`` and none of another; going back spares healthy ones until successors
+    stand."""
     rules, demand = edit.settings.update, edit.state.demand
     stop_first = stops_first(edit.state, edit.settings, target)
     surge, unavailable = surge_and_unavailable(edit.settings, demand, stop_first=stop_first)
@@ -286,8 +289,8 @@ def _start_round(edit: Edit, target: int, total_max: int, *, going_back: bool) -
 
 
 def _stop_round(edit: Edit, target: int, available_min: int, *, going_back: bool) -> int:
-    """Old ones that are not available go first (going back: only those with which nothing is lost), then available ones as
-    far as ``available_min`` others are available; the unproven revision before the proven."""
+    """Old ones that are not available go first (going back: only those with which nothing is lost), then available
+    ones as far as ``available_min`` others are available; the unproven revision before the proven."""
     new, old = edit.of(target), edit.other_than(target)
     spare = edit.available_count() - available_min
     stops = []

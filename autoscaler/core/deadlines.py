@@ -75,7 +75,8 @@ def _replica_deadlines(state: ServiceState, settings: ServiceSettings, world: Wo
 
 
 def next_evaluation(state: ServiceState, settings: ServiceSettings, at: float) -> float | None:
-    """When a clamp of the last conclusion ends by itself, so that a held scale-up is looked at again; None without one."""
+    """When a clamp of the last conclusion ends by itself, so that a held scale-up is looked at again; None without
+    one."""
     conclusion = state.conclusion
     if conclusion is None or not conclusion.clamps:
         return None

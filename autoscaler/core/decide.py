@@ -1,7 +1,8 @@
 """`decide`: from a service's state and one stimulus to the records that follow. The heart of the program. Pure.
 
-Rules: time comes with the stimulus; nothing is read but the arguments; an answer always exists (no exception on valid input);
-each change has a record with its reason; order of precedence: operator override, safety rollback, rollback proposal, update, scale.
+Rules: time comes with the stimulus; nothing is read but the arguments; an answer always exists (no exception on valid
+input); each change has a record with its reason; order of precedence: operator override, safety rollback, rollback
+proposal, update, scale.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ CASCADE_MAX = 6
 
 
 def decide(state: ServiceState, settings: ServiceSettings, stimulus: Stimulus, world: World) -> tuple[Record, ...]:
-    """The records that ``stimulus`` leads to, in order; empty where nothing changes. `fold` of them is the new state."""
+    """The records that ``stimulus`` leads to, in order; empty where nothing changes. `fold` of them is the new
+    state."""
     draft = Draft(state, world.now)
     soak_unknown: tuple[str, ...] = ()
     failures: list[Failure] = []
@@ -121,7 +123,8 @@ def _note(draft: Draft, settings: ServiceSettings, outcome: Outcome) -> list[Fai
 
 
 def _configure(draft: Draft, settings: ServiceSettings) -> None:
-    """Bring the configuration's own first revision if the service never had one, and today's demand within changed bounds."""
+    """Bring the configuration's own first revision if the service never had one, and today's demand within changed
+    bounds."""
     state, bounds = draft.state, settings.bounds
     if isinstance(state.rollout, Retiring | Retired):
         _configure_again(draft, settings, state.rollout)

@@ -45,8 +45,8 @@ def accept_deployment(draft: Draft, settings: ServiceSettings, arrived: Deployme
 
 
 def base_spec(state: ServiceState, settings: ServiceSettings) -> RevisionSpec | None:
-    """What an image alone is put into: the last stable revision, else the last healthy one, else the configuration's, else
-    the last one that has not failed."""
+    """What an image alone is put into: the last stable revision, else the last healthy one, else the configuration's,
+    else the last one that has not failed."""
     by_standing = {r.standing: r.spec for r in sorted(state.revisions, key=lambda r: r.number)}
     for standing in ("stable", "healthy"):
         if standing in by_standing:
@@ -80,7 +80,8 @@ def _refusal(
 
 
 def _rejected_before(state: ServiceState, spec: RevisionSpec) -> Reason | None:
-    """The refusal of content that failed before, where that is known without asking a host: no image, or one by digest."""
+    """The refusal of content that failed before, where that is known without asking a host: no image, or one by
+    digest."""
     if spec.image and not digest_of(spec.image):
         return None
     for revision in state.revisions:
@@ -109,7 +110,8 @@ def begin(draft: Draft, settings: ServiceSettings, deployment: Deployment) -> No
 
 
 def supersede(draft: Draft, why: str) -> int | None:
-    """Give the deployment in flight its verdict; returns the revision that a failure from here on goes back to, if any."""
+    """Give the deployment in flight its verdict; returns the revision that a failure from here on goes back to, if
+    any."""
     rollout = draft.state.rollout
     running = rollout.resumed if isinstance(rollout, Held) else rollout
     match running:
@@ -124,7 +126,8 @@ def supersede(draft: Draft, why: str) -> int | None:
 
 
 def note_resolution(draft: Draft, settings: ServiceSettings, outcome: Outcome) -> None:
-    """The image is pinned, or cannot be had; an answer that comes too late or for another deployment changes nothing."""
+    """The image is pinned, or cannot be had; an answer that comes too late or for another deployment changes
+    nothing."""
     rollout = draft.state.rollout
     if (
         not isinstance(rollout, Preflight)
@@ -156,7 +159,8 @@ def _return_to_base(draft: Draft, settings: ServiceSettings, base: int | None, r
 
 
 def launch(draft: Draft, settings: ServiceSettings, deployment: Deployment, preflight: Preflight) -> None:
-    """Number the revision and begin to replace replicas, or say why not: unchanged content, or content that failed before."""
+    """Number the revision and begin to replace replicas, or say why not: unchanged content, or content that failed
+    before."""
     state = draft.state
     content = content_hash(deployment.spec)
     rejected = next((r for r in state.revisions if r.content == content and r.standing == "rejected"), None)
@@ -206,7 +210,8 @@ def _serving(state: ServiceState) -> int | None:
 
 
 def _trimmed(state: ServiceState, added: Revision, history: int, base: int | None) -> tuple[Revision, ...]:
-    """The newest ``history`` revisions, and besides the base, the two newest stable ones and those that replicas run."""
+    """The newest ``history`` revisions, and besides the base, the two newest stable ones and those that replicas
+    run."""
     revisions = (*state.revisions, added)
     stable = [r.number for r in revisions if r.standing == "stable"][-2:]
     running = {r.revision for r in state.replicas}

@@ -19,7 +19,8 @@ SEEN_MAX = 64
 
 
 class Draft:
-    """The records of one decision in the making: ``state`` is the state after all of them, ``at`` the decision's time."""
+    """The records of one decision in the making: ``state`` is the state after all of them, ``at`` the decision's
+    time."""
 
     def __init__(self, state: ServiceState, at: float) -> None:
         self.state = state
@@ -32,7 +33,7 @@ class Draft:
         """Where the service stands now."""
         return Standpoint(self.state.revision, self.state.demand)
 
-    def add(
+    def add(  # noqa: PLR0913 - a record has that many parts, each named at the call
         self,
         type_: RecordType,
         kind: str,

@@ -6,7 +6,7 @@ An edit is one decision's: it places with what it placed before in mind, and rem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from autoscaler.core.facts import Reason
@@ -110,7 +110,8 @@ class Edit:
         return True
 
     def start_in(self, slots: Iterable[int], revision: int, count: int) -> int:
-        """Start up to ``count`` replicas of ``revision`` in those slots that are not backing off; how many it started."""
+        """Start up to ``count`` replicas of ``revision`` in those slots that are not backing off; how many it
+        started."""
         started = 0
         for slot in slots:
             if started >= count:
@@ -135,7 +136,8 @@ class Edit:
             self.stop(replica)
 
     def may_start(self, revision: int) -> int:
-        """How many more replicas of a revision may start: one that failed none, one never seen healthy a first batch."""
+        """How many more replicas of a revision may start: one that failed none, one never seen healthy a first
+        batch."""
         kept = self.state.revision_numbered(revision)
         if kept is None or kept.standing == "rejected":
             return 0
@@ -169,19 +171,22 @@ def edit_of(state: ServiceState, settings: ServiceSettings, world: World, lost: 
 
 
 def victims(edit: Edit, among: Sequence[Replica], count: int) -> list[Replica]:
-    """Who goes first: not created, not available, on a host that drains, on the host with most of the service; ties: highest
-    slot, then the older attempt."""
+    """Who goes first: not created, not available, on a host that drains, on the host with most of the service; ties:
+    highest slot, then the older attempt."""
     chosen: list[Replica] = []
     candidates = list(among)
     crowd = Counter(r.host for r in candidates)
-    rank: Callable[[Replica], tuple[bool, bool, bool, int, int, int]] = lambda r: (  # noqa: E731 - the order as one value
-        r.created_at is not None,
-        edit.available(r),
-        r.host not in edit.draining,
-        -crowd[r.host],
-        -r.slot,
-        r.attempt,
-    )
+
+    def rank(replica: Replica) -> tuple[bool, bool, bool, int, int, int]:
+        return (
+            replica.created_at is not None,
+            edit.available(replica),
+            replica.host not in edit.draining,
+            -crowd[replica.host],
+            -replica.slot,
+            replica.attempt,
+        )
+
     for _ in range(min(max(0, count), len(candidates))):
         victim = min(candidates, key=rank)
         candidates.remove(victim)

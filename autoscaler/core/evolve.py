@@ -11,7 +11,8 @@ from autoscaler.core.state import ServiceState
 
 
 def evolve(state: ServiceState, record: Record) -> ServiceState:
-    """The state after ``record``: its changes applied, seq one higher, generation one higher where desired state changed."""
+    """The state after ``record``: its changes applied, seq one higher, generation one higher where desired state
+    changed."""
     changes = cast("dict[str, Any]", dict(record.changes))
     return replace(
         state,

@@ -28,7 +28,8 @@ def window_covers(window: FreezeWindow, at: float) -> bool:
 
 
 def window_ends_at(window: FreezeWindow, at: float) -> float:
-    """The moment at which the window that covers ``at`` ends, by wall-clock arithmetic in its zone (both clock changes)."""
+    """The moment at which the window that covers ``at`` ends, by wall-clock arithmetic in its zone (both clock
+    changes)."""
     local = datetime.fromtimestamp(at, ZoneInfo(window.zone))
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     ahead = (window.end_minute - _minute_of_week(at, window.zone)) % WEEK_MINUTES or WEEK_MINUTES

@@ -21,7 +21,8 @@ HOUR_S = 3600.0
 
 
 def rollback_target(state: ServiceState, failing: int) -> Revision | None:
-    """The newest stable revision of other content that is not rejected; without one the newest that was healthy once."""
+    """The newest stable revision of other content that is not rejected; without one the newest that was healthy
+    once."""
     bad = state.revision_numbered(failing)
     usable = [
         r

@@ -25,7 +25,8 @@ def held(
     at: float,
     until: float | None = None,
 ) -> Held:
-    """The rollout as it stands, held; what lacks for the demand is the base's to fill, unless the hold is for failure."""
+    """The rollout as it stands, held; what lacks for the demand is the base's to fill, unless the hold is for
+    failure."""
     kept = composition(state.replicas)
     lacking = state.demand - len(state.replicas)
     if lacking > 0 and why != "failure":

@@ -1,4 +1,5 @@
-"""`ServiceFacts`: what a plugin is told about the service it looks at. Frozen and plain, so that it crosses a process border. Pure."""
+"""`ServiceFacts`: what a plugin is told about the service it looks at. Frozen and plain, so that it crosses a process
+border. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ class ServiceFacts:
     """One service at evaluation time.
 
     ``ready``: replicas that are available; ``starting``: wanted replicas that are not yet; ``phase`` of its rollout and
-    ``phase_since`` (seconds since the epoch, when the rollout or soak began; None when idle); ``revision`` is the wanted
-    one, ``base`` the one a rollback would return to (None: none).
+    ``phase_since`` (seconds since the epoch, when the rollout or soak began; None when idle); ``revision`` is the
+    wanted one, ``base`` the one a rollback would return to (None: none).
     """
 
     name: str

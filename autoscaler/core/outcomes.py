@@ -1,7 +1,8 @@
 """What an action's end means for the state. Called by `decide` for an `OutcomeArrived`. Pure.
 
-Rules: done is written down; refused by the revision's own fault is a failed replica; refused by the host or a name that is
-taken moves the replica to a new attempt; unavailable and unknown change nothing here, the hosts are looked at anew.
+Rules: done is written down; refused by the revision's own fault is a failed replica; refused by the host or a name
+that is taken moves the replica to a new attempt; unavailable and unknown change nothing here, the hosts are looked at
+anew.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Moves a rollout along by what is seen and by the clock that was handed in. Called by `decide` after every stimulus. Pure."""
+"""Moves a rollout along by what is seen and by the clock that was handed in. Called by `decide` after every stimulus.
+Pure."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from autoscaler.core.deployments import begin, give_up_preflight
@@ -51,7 +51,8 @@ def expire(draft: Draft) -> None:
 
 
 def hold_or_resume(draft: Draft, settings: ServiceSettings) -> None:
-    """A freeze holds a rollout that replaces and lets it go when it ends; an operator's hold may have an end of its own."""
+    """A freeze holds a rollout that replaces and lets it go when it ends; an operator's hold may have an end of its
+    own."""
     rollout, at = draft.state.rollout, draft.at
     if not isinstance(rollout, Held | Advancing):
         return
@@ -234,7 +235,8 @@ def _progress_rolling_back(draft: Draft, settings: ServiceSettings, world: World
 
 
 def _mark_stable(draft: Draft, settings: ServiceSettings) -> None:
-    """A revision that came when nothing was wanted is proven later, by replicas that stayed available for a soak's time."""
+    """A revision that came when nothing was wanted is proven later, by replicas that stayed available for a soak's
+    time."""
     state, current = draft.state, draft.state.current
     if current is None or current.standing != "healthy":
         return

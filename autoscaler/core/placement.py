@@ -40,9 +40,11 @@ def choose_host(
     avoid: str = "",
     home: str = "",
 ) -> tuple[str | None, str]:
-    """The best host's name, or None and why no host will do, counted by filter ("2 lack memory (need 512 MiB), 1 draining").
+    """The best host's name, or None and why no host will do, counted by filter ("2 lack memory (need 512 MiB), 1
+    draining").
 
-    ``avoid``: the host on which this slot just failed, taken only where no other will do; ``home``: where it wants to stay.
+    ``avoid``: the host on which this slot just failed, taken only where no other will do; ``home``: where it wants to
+    stay.
     """
     refusals: Counter[str] = Counter()
     fitting: list[HostView] = []

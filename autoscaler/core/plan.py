@@ -1,7 +1,7 @@
 """`plan`: compares the wanted replicas with what the hosts show and names the next actions. Level-triggered and pure.
 
-Rules: nothing is done to a replica with a call in flight or an answer lost; what a newer owner or generation made is not
-touched; absence counts only on a host that answers; planning again right after changes nothing.
+Rules: nothing is done to a replica with a call in flight or an answer lost; what a newer owner or generation made is
+not touched; absence counts only on a host that answers; planning again right after changes nothing.
 """
 
 from __future__ import annotations

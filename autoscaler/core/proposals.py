@@ -1,4 +1,5 @@
-"""What a policy may say, and what a guard or verifier may answer: the public value types of the plugin surface. Pure."""
+"""What a policy may say, and what a guard or verifier may answer: the public value types of the plugin surface.
+Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Wish for ``to`` replicas. ``wake_at``: the earliest moment (seconds since the epoch) the answer can change without a sample."""
+    """Wish for ``to`` replicas. ``wake_at``: the earliest moment (seconds since the epoch) the answer can change
+    without a sample."""
 
     to: int
     reason: str = ""

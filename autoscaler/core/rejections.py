@@ -1,4 +1,5 @@
-"""Records of events that never reach `decide`: those that cannot be read, and those for a service nobody configured. Pure."""
+"""Records of events that never reach `decide`: those that cannot be read, and those for a service nobody configured.
+Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from autoscaler.core.state import ServiceState
 
 
 def reject(state: ServiceState, event: EventRef | None, reason: Reason, at: float) -> tuple[Record, ...]:
-    """The records of an unreadable event; ``event`` is None where its identity could not be read or it needs no verdict."""
+    """The records of an unreadable event; ``event`` is None where its identity could not be read or it needs no
+    verdict."""
     draft = Draft(state, at)
     known = known_event(state, event) if event is not None else None
     if known is not None:

@@ -14,7 +14,8 @@ from autoscaler.core.facts import EventRef
 
 Pairs = tuple[tuple[str, str], ...]
 Standing = Literal["unproven", "healthy", "stable", "rejected"]
-"""unproven: accepted, never seen healthy; healthy: was available once; stable: passed its soak; rejected: failed by its own fault."""
+"""unproven: accepted, never seen healthy; healthy: was available once; stable: passed its soak; rejected: failed by
+its own fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,10 @@ class Resources:
 class RevisionSpec:
     """Everything that makes one replica, except how many and where.
 
-    ``image`` as written (``shop/web:2``); ``pinned`` is what really runs, a digest reference or an image id, empty until
-    resolved and always empty on the process target, which takes ``command`` instead. ``command`` and ``entrypoint`` are
-    argv; empty = as in the image. ``secrets`` maps an environment name to a file path on the owner's machine.
+    ``image`` as written (``shop/web:2``); ``pinned`` is what really runs, a digest reference or an image id, empty
+    until resolved and always empty on the process target, which takes ``command`` instead. ``command`` and
+    ``entrypoint`` are argv; empty = as in the image. ``secrets`` maps an environment name to a file path on the
+    owner's machine.
     """
 
     image: str = ""
@@ -90,7 +92,8 @@ class RevisionSpec:
 
 
 def content_hash(spec: RevisionSpec) -> str:
-    """SHA-256 (first 32 hex digits) of what would run; the tag's spelling and the pull rule do not count once pinned."""
+    """SHA-256 (first 32 hex digits) of what would run; the tag's spelling and the pull rule do not count once
+    pinned."""
     counted = replace(spec, image="" if spec.pinned else spec.image, pull="")
     canonical = json.dumps(asdict(counted), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]

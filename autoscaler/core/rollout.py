@@ -57,7 +57,8 @@ class Advancing:
 
 @dataclass(frozen=True, slots=True)
 class Soaking:
-    """All replicas run ``target``; health and policies' votes are still judged until ``until`` (unknown: ``patience_until``)."""
+    """All replicas run ``target``; health and policies' votes are still judged until ``until`` (unknown:
+    ``patience_until``)."""
 
     target: int
     base: int | None

@@ -1,7 +1,7 @@
 """From votes to demand: combine, stabilise, clamp, and say each step. Called by `decide` for an `Evaluate`. Pure.
 
-Rules: an unknown vote wishes today's demand; nothing is scaled down on silence, on unknown or on a window that is not yet
-full; to zero only after known zeros for the idle time; every clamp is recorded before -> after.
+Rules: an unknown vote wishes today's demand; nothing is scaled down on silence, on unknown or on a window that is not
+yet full; to zero only after known zeros for the idle time; every clamp is recorded before -> after.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ STEPS_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the policies want together: replicas, the label of the policy that won, its words; code says how it came about."""
+    """What the policies want together: replicas, the label of the policy that won, its words; code says how it came
+    about."""
 
     to: int
     winner: str
@@ -99,7 +100,8 @@ class _Passage:
 
 
 def evaluate(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> None:
-    """Turn the votes into a new demand, or into a conclusion that it stays, recorded only where the conclusion changed."""
+    """Turn the votes into a new demand, or into a conclusion that it stays, recorded only where the conclusion
+    changed."""
     state = draft.state
     if state.revision == 0 or isinstance(state.rollout, Retiring | Retired):
         return

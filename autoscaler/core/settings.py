@@ -62,7 +62,8 @@ class StepLimit:
 
 @dataclass(frozen=True, slots=True)
 class FreezeWindow:
-    """A weekly window in local time: minutes since Monday 00:00 in ``zone`` (IANA); ``end`` may lie before ``start``."""
+    """A weekly window in local time: minutes since Monday 00:00 in ``zone`` (IANA); ``end`` may lie before
+    ``start``."""
 
     start_minute: int
     end_minute: int
@@ -129,7 +130,8 @@ class EventRules:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The embedded router's listener in front of a service: ``listen`` host:port, ``port`` a port name of the revision."""
+    """The embedded router's listener in front of a service: ``listen`` host:port, ``port`` a port name of the
+    revision."""
 
     listen: str
     port: str = ""

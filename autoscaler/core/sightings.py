@@ -1,7 +1,7 @@
 """What the hosts show, noted against what is wanted: availability, failures, losses. Called by `decide`. Pure.
 
-Rules: an unknown host proves nothing; an uncertain replica (a call in flight) is left alone; a failed replica leaves the
-wanted list in the same record that says why, and only then may its container be removed.
+Rules: an unknown host proves nothing; an uncertain replica (a call in flight) is left alone; a failed replica leaves
+the wanted list in the same record that says why, and only then may its container be removed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ class Failure:
 
 
 VANISHED_AFTER_S = 15.0
-"""A replica whose creation was confirmed and that was not seen since counts as gone after so long, as hosts tell late."""
+"""A replica whose creation was confirmed and that was not seen since counts as gone after so long, as hosts tell
+late."""
 
 
 def observed_by_identity(world: World) -> dict[tuple[int, int, int], ObservedReplica]:
-    """The service's replicas that are seen now, by (slot, revision, attempt): what an unknown host showed last is not, nor
-    is what runs on a host that left the pool."""
+    """The service's replicas that are seen now, by (slot, revision, attempt): what an unknown host showed last is not,
+    nor is what runs on a host that left the pool."""
     if not world.replicas:
         return {}
     telling = {host.name for host in world.hosts if host.known}
@@ -58,7 +59,8 @@ def is_serving(seen: ObservedReplica | None) -> bool:
 
 
 def is_dispensable(replica: Replica, seen: ObservedReplica | None) -> bool:
-    """Whether nothing is lost by stopping it now: it never became available, or is known to be sick. Unknown is neither."""
+    """Whether nothing is lost by stopping it now: it never became available, or is known to be sick. Unknown is
+    neither."""
     if replica.available_at is None:
         return True
     return seen is not None and (seen.healthy is False or seen.condition != "running")
@@ -253,7 +255,8 @@ def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
 def failed_names(
     state: ServiceState, target: int, already: tuple[str, ...], failures: list[Failure]
 ) -> tuple[str, ...]:
-    """The names of failed target replicas with these failures added, each once; only the revision's own fault counts."""
+    """The names of failed target replicas with these failures added, each once; only the revision's own fault
+    counts."""
     names = [
         replica_name(state.service, f.replica.slot, f.replica.revision, f.replica.attempt)
         for f in failures

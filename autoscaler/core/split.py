@@ -25,7 +25,8 @@ def surge_and_unavailable(settings: ServiceSettings, demand: int, *, stop_first:
 
 
 def stops_first(state: ServiceState, settings: ServiceSettings, target: int) -> bool:
-    """Whether the old replica of a slot goes before the new one comes: as configured; auto: a host port or volume pins it."""
+    """Whether the old replica of a slot goes before the new one comes: as configured; auto: a host port or volume pins
+    it."""
     if settings.update.order != "auto":
         return settings.update.order == "stop_first"
     revision = state.revision_numbered(target)
@@ -33,10 +34,11 @@ def stops_first(state: ServiceState, settings: ServiceSettings, target: int) -> 
 
 
 def split_demand(edit: Edit, rollout: Advancing | Soaking, former: int) -> None:
-    """Share today's demand, which was ``former``, over both revisions in proportion to what each has; ties to the older.
+    """Share today's demand, which was ``former``, over both revisions in proportion to what each has; ties to the
+    older.
 
-    T' = D' + clamp(total - D, -U', S'). A revision with a replica failed or late now does not grow, its share goes to the
-    other. What is available goes only as far as D' - U' stays available.
+    T' = D' + clamp(total - D, -U', S'). A revision with a replica failed or late now does not grow, its share goes to
+    the other. What is available goes only as far as D' - U' stays available.
     """
     target, demand = rollout.target, edit.state.demand
     stop_first = stops_first(edit.state, edit.settings, target)

@@ -32,7 +32,8 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Setback:
-    """When replicas of a slot failed lately (newest last), where the last did, and before when it is not tried again."""
+    """When replicas of a slot failed lately (newest last), where the last did, and before when it is not tried
+    again."""
 
     slot: int
     at: tuple[float, ...]
@@ -51,7 +52,8 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """An operator's freeze: ``update`` stops updates, ``all`` stops scaling as well; ends at ``until`` (None: never)."""
+    """An operator's freeze: ``update`` stops updates, ``all`` stops scaling as well; ends at ``until`` (None:
+    never)."""
 
     scope: Literal["update", "all"]
     until: float | None

@@ -18,7 +18,8 @@ class PolicyVote:
     """One policy's answer to one evaluation.
 
     ``unknown`` is why there is no usable answer (metric unknown, plugin raised, late): the vote then wishes today's
-    demand. ``metrics``: the signals it looked at. ``rollback``: the policy is one that votes on revisions, not on demand.
+    demand. ``metrics``: the signals it looked at. ``rollback``: the policy is one that votes on revisions, not on
+    demand.
     """
 
     policy: str
@@ -42,9 +43,10 @@ class GuardNote:
 class Evaluate:
     """The service's policies were asked, because samples came (``sampled``) or a deadline fired.
 
-    ``wishes_max``: highest combined wish of the past down window, ``wishes_min``: lowest of the past up window (None: no
-    wish yet). ``covered_since``: since when every metric of the scaling policies is known without a gap; ``zero_since``:
-    since when all of them are known zeros. ``soak_unknown``: rollback-policy signals seen before and unknown now.
+    ``wishes_max``: highest combined wish of the past down window, ``wishes_min``: lowest of the past up window (None:
+    no wish yet). ``covered_since``: since when every metric of the scaling policies is known without a gap;
+    ``zero_since``: since when all of them are known zeros. ``soak_unknown``: rollback-policy signals seen before and
+    unknown now.
     """
 
     at: float
@@ -62,7 +64,8 @@ class Evaluate:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentArrived:
-    """A well-formed deployment event; ``spec`` complete or, with ``image_only``, just another image for the last stable revision.
+    """A well-formed deployment event; ``spec`` complete or, with ``image_only``, just another image for the last
+    stable revision.
 
     ``refusal``: a verifier's or authorisation's no (code, text), already asked by the engine.
     """

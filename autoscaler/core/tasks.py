@@ -13,8 +13,9 @@ TASKS = ("deploy", "monitor", "rollback", "schedule", "scale", "update")
 def active_tasks(state: ServiceState, world: World) -> dict[str, int]:
     """Active tasks by kind for one service; ``monitor`` is 0 here, it is counted where probes and sources run.
 
-    deploy: accepted deployments without a terminal verdict; update, rollback: operations of that kind in flight; scale: 1
-    while the replicas that run are not yet the demand outside of a rollout; schedule: wanted slots not yet started.
+    deploy: accepted deployments without a terminal verdict; update, rollback: operations of that kind in flight;
+    scale: 1 while the replicas that run are not yet the demand outside of a rollout; schedule: wanted slots not yet
+    started.
     """
     rollout = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
     seen = observed_by_identity(world)

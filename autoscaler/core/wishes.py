@@ -1,7 +1,8 @@
 """The wishes of the past windows, for stabilisation: the highest of the down window, the lowest of the up window.
 
-Held by the engine beside a service's signals, never durable: after a restart the windows fill anew, and until then nothing
-is scaled down because of them. Pure: the time comes with each call. Memory is bounded by coarsening, always to the safe side.
+Held by the engine beside a service's signals, never durable: after a restart the windows fill anew, and until then
+nothing is scaled down because of them. Pure: the time comes with each call. Memory is bounded by coarsening, always to
+the safe side.
 """
 
 from __future__ import annotations

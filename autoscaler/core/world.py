@@ -48,7 +48,8 @@ class ObservedReplica:
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """One host of the pool: capacity and what is reserved on it by labels, in millicores and bytes; 0 capacity = unknown.
+    """One host of the pool: capacity and what is reserved on it by labels, in millicores and bytes; 0 capacity =
+    unknown.
 
     ``known``: its list of replicas is current. Where it is False, absence means nothing. ``since``: when the condition
     began. ``images``: pinned contents known to be there (may be incomplete).

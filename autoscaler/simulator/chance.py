@@ -1,4 +1,5 @@
-"""The one source of randomness of a simulated world: the same seed gives the same choices, on every machine and version.
+"""The one source of randomness of a simulated world: the same seed gives the same choices, on every machine and
+version.
 
 Own generator, as the product draws nothing at random and the standard library's may change between versions.
 Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (SplitMix64), 2014.

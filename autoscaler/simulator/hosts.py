@@ -1,7 +1,8 @@
-"""Simulated hosts: the semantics of the target port on virtual time. They obey late, lose answers, refuse, and are unplugged.
+"""Simulated hosts: the semantics of the target port on virtual time. They obey late, lose answers, refuse, and are
+unplugged.
 
-Containers behave as their version's fate says. Whoever asks is never trusted to be the owner: a call of a former one that is
-still under way takes effect as on a bare engine, and the books show it.
+Containers behave as their version's fate says. Whoever asks is never trusted to be the owner: a call of a former one
+that is still under way takes effect as on a bare engine, and the books show it.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def version_of(spec: RevisionSpec) -> str:
 
 
 class SimHosts:
-    """All hosts of the pool. ``later(at, do)`` schedules; ``changed(host)`` tells observers; ``effects`` are the books."""
+    """All hosts of the pool. ``later(at, do)`` schedules; ``changed(host)`` tells observers; ``effects`` are the
+    books."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The simulated stream: the semantics of the stream port on virtual time, for one partition, with failures on demand.
 
-Appends are atomic; a take-over fences the former owner; a reader starts where it says. Nothing here is asynchronous: the
-world decides when something happens.
+Appends are atomic; a take-over fences the former owner; a reader starts where it says. Nothing here is asynchronous:
+the world decides when something happens.
 """
 
 from __future__ import annotations

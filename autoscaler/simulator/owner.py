@@ -1,4 +1,5 @@
-"""A simulated member that owns the partition: drives the engine's own `Shard` in the runner's order, and can die anywhere.
+"""A simulated member that owns the partition: drives the engine's own `Shard` in the runner's order, and can die
+anywhere.
 
 Order of a turn: take, conclude, append, commit, act. What the properties want to see is told to ``watch``.
 """

@@ -1,5 +1,6 @@
-"""The safety properties P1 to P13 of the design, checked over a simulated world: from its log and its hosts, and around each
-decision. `Properties` sees everything as it happens and raises `Violation` at the first thing that must never be.
+"""The safety properties P1 to P13 of the design, checked over a simulated world: from its log and its hosts, and
+around each decision. `Properties` sees everything as it happens and raises `Violation` at the first thing that must
+never be.
 
 P11 (bounded memory, files, threads) needs a real process and is not checked here.
 """
@@ -273,7 +274,8 @@ class Properties:
             state = after
 
     def _check_absence(self, before: ServiceState, after: ServiceState, record: Record, world: World) -> None:
-        """Nothing is given up on absence of information: a replica is gone only where its host says so, or is long lost."""
+        """Nothing is given up on absence of information: a replica is gone only where its host says so, or is long
+        lost."""
         if record.kind != "heal":
             return
         kept = {_identity(r) for r in after.replicas}
@@ -312,8 +314,8 @@ class Properties:
             raise violated("P2", at, f"{len(steady)} wanted for a demand of {demand} ({after.rollout.phase})")
 
     def _check_freeze(self, before: ServiceState, after: ServiceState, world: World) -> None:
-        """P12: while a freeze holds, nothing of the new revision takes the place of anything, and with scope all the demand
-        stays."""
+        """P12: while a freeze holds, nothing of the new revision takes the place of anything, and with scope all the
+        demand stays."""
         freeze, at = before.freeze, world.now
         if freeze is None or after.freeze != freeze or (freeze.until is not None and freeze.until <= at):
             return
@@ -364,8 +366,8 @@ class Properties:
     def finish(
         self, expected: Sequence[tuple[str, str]], pending: frozenset[tuple[str, str]], *, whole_trail: bool
     ) -> None:
-        """P1, P6 and P10, after faults have stopped and all has come to rest; ``whole_trail``: the chain of every event,
-        and the trail folded, which costs as much as all the rest; else the newest."""
+        """P1, P6 and P10, after faults have stopped and all has come to rest; ``whole_trail``: the chain of every
+        event, and the trail folded, which costs as much as all the rest; else the newest."""
         self.check()
         at = self.hosts.now
         for key in expected:
@@ -411,8 +413,8 @@ def _label(identity: Identity) -> str:
 
 
 def unavailable_of(state: ServiceState, settings: ServiceSettings) -> int:
-    """How many replicas may be unavailable by our own doing: the strategy's promise, written anew and not taken from the
-    code that it judges."""
+    """How many replicas may be unavailable by our own doing: the strategy's promise, written anew and not taken from
+    the code that it judges."""
     rules, demand = settings.update, state.demand
     rollout = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
     revision = state.current

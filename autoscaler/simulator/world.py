@@ -1,7 +1,8 @@
-"""One simulated world: a log, hosts, owners that come, die and overlap, and a script of events and faults, on virtual time.
+"""One simulated world: a log, hosts, owners that come, die and overlap, and a script of events and faults, on virtual
+time.
 
-`run_world(seed)` plays it to its end, checks every property after each step, and raises `Violation` with the seed. First comes
-the unrest, for some virtual minutes; then faults stop, operators tidy up, and all has to come to rest.
+`run_world(seed)` plays it to its end, checks every property after each step, and raises `Violation` with the seed.
+First comes the unrest, for some virtual minutes; then faults stop, operators tidy up, and all has to come to rest.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ def a_revision(number: int = 1, standing: Standing = "stable", spec: RevisionSpe
     return Revision(number, spec, content_hash(spec), NOW - 1000, standing=standing)
 
 
-def a_replica(slot: int = 0, revision: int = 1, attempt: int | None = None, host: str = "h1", **changes: Any) -> Replica:
+def a_replica(
+    slot: int = 0, revision: int = 1, attempt: int | None = None, host: str = "h1", **changes: Any
+) -> Replica:
     """A wanted replica that has been available for long."""
     given: dict[str, Any] = {
         "placed_at": NOW - 900,
@@ -124,7 +126,9 @@ def a_command(at: float, command: str, identity: str = "c-1", **changes: Any) ->
     return ControlArrived(at, an_event(identity, "/ops"), command, **changes)
 
 
-def wishes(to: int | None, *, policy: str = "load", unknown: str = "", metrics: tuple[str, ...] = ("rps",)) -> PolicyVote:
+def wishes(
+    to: int | None, *, policy: str = "load", unknown: str = "", metrics: tuple[str, ...] = ("rps",)
+) -> PolicyVote:
     """A scaling policy's vote: a count, or unknown."""
     return PolicyVote(policy, None if to is None else Scale(to, f"{to} wanted"), unknown, metrics)
 

@@ -118,7 +118,9 @@ class Scene:
                     self._decide(OutcomeArrived(self.now, outcome))
             self._decide(Observed(self.now))
         else:
-            raise AssertionError(f"the plan never came to rest: {plan(self.state, self.settings, self.world(), 'shop')}")
+            raise AssertionError(
+                f"the plan never came to rest: {plan(self.state, self.settings, self.world(), 'shop')}"
+            )
         return self.records[first:]
 
     def _decide(self, stimulus: Stimulus) -> None:
@@ -213,7 +215,9 @@ class Scene:
 
     def reason(self, identity: str) -> str:
         """The code of the terminal record of an event."""
-        return next(r.reason.code for r in self.records if r.terminal and r.event is not None and r.event.id == identity)
+        return next(
+            r.reason.code for r in self.records if r.terminal and r.event is not None and r.event.id == identity
+        )
 
     def wanted(self) -> dict[int, int]:
         """Wanted replicas by revision."""

@@ -377,7 +377,9 @@ def test_retired_service_runs_again_once_it_is_configured_differently() -> None:
 # -- every command, in every phase ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", ["none", "idle", "preflight", "advancing", "soaking", "held", "rolling_back", "halted"])
+@pytest.mark.parametrize(
+    "phase", ["none", "idle", "preflight", "advancing", "soaking", "held", "rolling_back", "halted"]
+)
 @pytest.mark.parametrize(
     "command",
     ["scale", "auto", "rollback", "abort", "pause", "resume", "promote", "approve", "freeze", "unfreeze", "retire"],

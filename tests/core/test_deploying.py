@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,18 @@ from autoscaler.core.plan import plan
 from autoscaler.core.rollout import Advancing, Halted, Held, Preflight, RollingBack, Soaking
 from autoscaler.core.settings import Bounds, EventRules
 from autoscaler.core.stimuli import OutcomeArrived
-from tests.core.builders import a_host, a_revision, a_service, a_spec, an_image, count, percent, some_rules, some_settings, wishes
+from tests.core.builders import (
+    a_host,
+    a_revision,
+    a_service,
+    a_spec,
+    an_image,
+    count,
+    percent,
+    some_rules,
+    some_settings,
+    wishes,
+)
 from tests.core.scene import Scene, a_scene, crashes, sick, silent
 
 
@@ -77,7 +89,7 @@ def test_image_that_is_not_resolved_by_the_deadline_fails() -> None:
         pytest.param(a_spec("1", env=(("DEBUG", "1"),)), {"command", "env"}, "env", id="unlisted environment"),
     ],
 )
-def test_content_that_an_event_may_not_bring_is_refused(spec, fields, code) -> None:
+def test_content_that_an_event_may_not_bring_is_refused(spec: Any, fields: Any, code: Any) -> None:
     scene = Scene()
     scene.deploy(spec, fields=frozenset(fields))
     assert (scene.verdict("d-1"), scene.reason("d-1"), scene.actions) == ("refused", code, [])
@@ -248,7 +260,7 @@ def test_later_deployment_supersedes_one_in_preflight() -> None:
 @pytest.mark.parametrize("pause", [False, True])
 @pytest.mark.parametrize("kind", ["process", "docker"])
 @pytest.mark.parametrize("after_s", [1, 15])
-def test_later_deployment_supersedes_one_under_way_and_keeps_its_base(kind, after_s, pause) -> None:
+def test_later_deployment_supersedes_one_under_way_and_keeps_its_base(kind: Any, after_s: Any, pause: Any) -> None:
     make = a_spec if kind == "process" else an_image
     scene = a_scene(3, settings=some_settings(kind=kind), v3=crashes)
     scene.deploy(make("2"))
@@ -367,7 +379,7 @@ def test_configured_bounds_that_changed_move_the_demand() -> None:
 def test_sick_revision_under_a_failure_ratio_goes_on_with_a_new_attempt() -> None:
     scene = a_scene(5, settings=some_settings(update=some_rules(failure_ratio_percent=40, max_surge=percent(50))))
     calls = iter([sick])
-    scene.behave["2"] = lambda seen: next(calls, lambda s: replace(s, healthy=True, healthy_since=s.started_at))(seen)
+    scene.behave["2"] = next(calls, lambda s: replace(s, healthy=True, healthy_since=s.started_at))
     scene.deploy(a_spec("2"))
     scene.run(120)
     assert (scene.verdict("d-1"), scene.running()) == ("applied", {2: 5})

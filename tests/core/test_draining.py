@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from autoscaler.core.rollout import Held
 from autoscaler.core.state import ServiceState
-from tests.core.builders import a_host, a_replica, a_revision, a_service, a_spec, count, some_rules, some_settings, wishes
+from tests.core.builders import (
+    a_host,
+    a_replica,
+    a_revision,
+    a_service,
+    a_spec,
+    count,
+    some_rules,
+    some_settings,
+    wishes,
+)
 from tests.core.scene import Scene, a_scene, crashes
 
 HOSTS = ("h1", "h2", "h3")

@@ -5,7 +5,7 @@ from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.state import ServiceState
 
 
-def test_what_is_refused_because_its_time_has_passed_gets_the_verdict_expired():
+def test_what_is_refused_because_its_time_has_passed_gets_the_verdict_expired() -> None:
     draft = Draft(ServiceState("web"), 10.0)
     draft.settle(EventRef("/ci", "d-1"), "refused", "control", Reason("expired", "its expirytime passed 3 s before"))
     (record,) = draft.records

@@ -29,16 +29,16 @@ def an_ill_scene() -> Scene:
     return scene
 
 
-def test_no_decision_starts_what_it_stops():
+def test_no_decision_starts_what_it_stops() -> None:
     assert not [r.reason.text for r in an_ill_scene().records if started_and_stopped(r)]
 
 
-def test_a_slot_whose_replicas_keep_falling_sick_is_tried_ever_more_slowly():
+def test_a_slot_whose_replicas_keep_falling_sick_is_tried_ever_more_slowly() -> None:
     scene = an_ill_scene()
     assert 0 < len(scene.created) <= 4 * 5, scene.created
 
 
-def test_one_sick_replica_is_replaced_at_once_and_only_then_stopped():
+def test_one_sick_replica_is_replaced_at_once_and_only_then_stopped() -> None:
     scene = Scene(a_service(replicas=3))
     scene.change(1, healthy=False)
     assert len(scene.created) == 1
@@ -48,7 +48,7 @@ def test_one_sick_replica_is_replaced_at_once_and_only_then_stopped():
     assert scene.running() == {1: 3}
 
 
-def test_a_sick_replica_that_recovers_keeps_its_place():
+def test_a_sick_replica_that_recovers_keeps_its_place() -> None:
     scene = Scene(a_service(replicas=3))
     scene.change(1, healthy=False)
     name = next(n for n, c in scene.containers.items() if c.slot == 1 and c.healthy is False)

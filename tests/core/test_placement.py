@@ -13,7 +13,8 @@ from tests.core.builders import NOW, a_host, a_spec
 
 
 def place(
-    service: str, count: int, hosts: list[HostView], rules: PlacementRules | None = None, spec: RevisionSpec | None = None,
+    service: str, count: int, hosts: list[HostView], rules: PlacementRules | None = None, spec: RevisionSpec | None =
+    None,
     before: Counter[str] | None = None,
 ) -> tuple[Counter[str], str]:  # fmt: skip
     """Where ``count`` replicas go one after another, and why the rest does not."""

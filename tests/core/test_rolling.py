@@ -1,8 +1,10 @@
-"""The arithmetic of a rolling update, the split of a changed demand, and the conformance scenarios that concern them."""
+"""The arithmetic of a rolling update, the split of a changed demand, and the conformance scenarios that concern
+them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -41,15 +43,16 @@ def an_update(new: list[Replica], old: list[Replica], demand: int, rules: Update
         attempts=100,
         rollout=replace(advancing, **changes),  # type: ignore[arg-type]
     )
-    scene = Scene(state, some_settings(update=rules), [a_host(h) for h in FOUR_HOSTS])
-    return scene
+    return Scene(state, some_settings(update=rules), [a_host(h) for h in FOUR_HOSTS])
 
 
 def some_replicas(revision: int, slots: range, *, available: bool = True) -> list[Replica]:
     """Replicas of a revision in those slots."""
     at = NOW - 800 if available else None
     return [
-        a_replica(s, revision, revision * 20 + s, FOUR_HOSTS[s % 4], available_at=at, placed_at=NOW - 10, created_at=NOW - 9)
+        a_replica(
+            s, revision, revision * 20 + s, FOUR_HOSTS[s % 4], available_at=at, placed_at=NOW - 10, created_at=NOW - 9
+        )
         for s in slots
     ]
 
@@ -75,7 +78,9 @@ def not_available(scene: Scene, replicas: list[Replica]) -> None:
         (3, 0, 25, (0, 1)),
     ],
 )
-def test_bounds_of_an_update_round_surge_up_and_unavailable_down(demand, surge, unavailable, expected) -> None:
+def test_bounds_of_an_update_round_surge_up_and_unavailable_down(
+    demand: Any, surge: Any, unavailable: Any, expected: Any
+) -> None:
     settings = some_settings(update=some_rules(max_surge=percent(surge), max_unavailable=percent(unavailable)))
     assert surge_and_unavailable(settings, demand, stop_first=False) == expected
 
@@ -90,7 +95,9 @@ def test_bounds_of_an_update_round_surge_up_and_unavailable_down(demand, surge, 
         ),
     ],
 )
-def test_demand_that_changes_in_an_update_is_shared_by_present_size(new, old, demand, to, rules, expected, pause) -> None:
+def test_demand_that_changes_in_an_update_is_shared_by_present_size(
+    new: Any, old: Any, demand: Any, to: Any, rules: Any, expected: Any, pause: Any
+) -> None:
     rules = some_rules(first_batch=0, max_parallel=0, **rules)
     scene = an_update(some_replicas(2, range(new)), some_replicas(1, range(5, 5 + old)), demand, rules)
     scene.obedient = False
@@ -141,7 +148,7 @@ def test_dl2_failure_ratio_counts_failed_replicas_and_rolls_back_over_it() -> No
     rules = some_rules(max_parallel=1, failure_ratio_percent=40)
     scene = a_scene(4, settings=some_settings(update=rules))
 
-    def fate(seen):
+    def fate(seen: Any) -> Any:
         how = next(fates, None)
         return how(seen) if how else replace(seen, healthy=True, healthy_since=seen.started_at)
 
@@ -170,7 +177,7 @@ def test_dl6_only_replicas_on_ready_hosts_stay() -> None:
     scene.run(30)
     assert len(scene.state.replicas) == 4
     assert {r.host for r in scene.state.replicas} <= {"h1", "h5"}
-    assert [r.attempt for r in scene.state.replicas if r.host == "h1"][0] == 1
+    assert next(r.attempt for r in scene.state.replicas if r.host == "h1") == 1
 
 
 @pytest.mark.parametrize("available", range(5))
@@ -234,9 +241,7 @@ def test_dl20_abort_brings_the_base_back_before_the_new_ones_go_and_the_event_is
     assert (scene.running(), scene.verdict("c-1")) == ({1: 10}, "applied")
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "started"), [(10, 0, 2), (5, 0, 7), (10, 2, 2), (2, 11, 10)], ids=lambda v: str(v)
-)
+@pytest.mark.parametrize(("old", "new", "started"), [(10, 0, 2), (5, 0, 7), (10, 2, 2), (2, 11, 10)], ids=str)
 def test_dl28_new_replicas_fill_the_surge_and_no_more(old: int, new: int, started: int) -> None:
     rules = some_rules(max_surge=count(2), max_unavailable=count(0), first_batch=0)
     fresh = some_replicas(2, range(new), available=False)
@@ -250,7 +255,12 @@ def test_dl28_new_replicas_fill_the_surge_and_no_more(old: int, new: int, starte
 def test_dl29_mended_failure_does_not_keep_the_new_revision_from_growing() -> None:
     rules = some_rules(max_surge=count(3), failure_ratio_percent=20, first_batch=0)
     scene = an_update(
-        some_replicas(2, range(5)), some_replicas(1, range(5, 13)), 10, rules, failed=("web.s0.r2.39",), started_at=NOW - 90
+        some_replicas(2, range(5)),
+        some_replicas(1, range(5, 13)),
+        10,
+        rules,
+        failed=("web.s0.r2.39",),
+        started_at=NOW - 90,
     )
     scene.obedient = False
     scene.order("pause")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_unchanged_conclusion_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize("combine", ["max", "min"])
-def test_unknown_never_scales_down(combine) -> None:
+def test_unknown_never_scales_down(combine: Any) -> None:
     scene = a_scene(5, settings=some_settings(scaling=Scaling(combine=combine)))
     scene.evaluate(wishes(None, unknown="no sample for 61 s"), wishes(1, policy="b"))
     assert scene.state.demand == 5
@@ -66,7 +67,7 @@ def test_hold_blocks_a_scale_down_of_others() -> None:
         pytest.param({"wishes_max": 9}, "down_window", id="a higher wish in the window"),
     ],
 )
-def test_scale_down_waits(changes, clamp) -> None:
+def test_scale_down_waits(changes: Any, clamp: Any) -> None:
     scene = a_scene(5)
     (record,) = scene.evaluate(wishes(2), **changes)
     assert scene.state.demand == 5
@@ -130,7 +131,7 @@ def test_step_down_of_a_share_is_at_least_one() -> None:
 
 
 @pytest.mark.parametrize(("to", "scaling"), [(9, Scaling(up_cooldown_s=60.0)), (1, Scaling(down_cooldown_s=60.0))])
-def test_cooldown_keeps_the_demand_and_ends(to, scaling) -> None:
+def test_cooldown_keeps_the_demand_and_ends(to: Any, scaling: Any) -> None:
     scene = a_scene(4, settings=some_settings(scaling=scaling))
     first = 6 if to > 4 else 3
     scene.evaluate(wishes(first))
@@ -152,7 +153,7 @@ def test_cooldown_keeps_the_demand_and_ends(to, scaling) -> None:
         pytest.param(GuardNote("budget", None, "late", unknown=True), 2, 4, id="a failed guard stops a fall"),
     ],
 )
-def test_guard_plugins(note, to, expected) -> None:
+def test_guard_plugins(note: Any, to: Any, expected: Any) -> None:
     scene = a_scene(4)
     scene.evaluate(wishes(to), guards=(note,))
     assert scene.state.demand == expected

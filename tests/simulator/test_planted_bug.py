@@ -40,7 +40,11 @@ def unknown_wishes_nothing(patch: pytest.MonkeyPatch) -> None:
     wish_of = scaling._wish_of
 
     def careless(vote: Any, demand: int) -> Any:
-        return scaling.Wish(0, vote.policy, "unknown", "wish") if vote.unknown and not vote.rollback else wish_of(vote, demand)
+        return (
+            scaling.Wish(0, vote.policy, "unknown", "wish")
+            if vote.unknown and not vote.rollback
+            else wish_of(vote, demand)
+        )
 
     patch.setattr(scaling, "_wish_of", careless)
     patch.setattr(scaling, "_GUARDS", (scaling._step_limit, scaling._bounds))
@@ -146,13 +150,18 @@ PLANTS: list[tuple[Plant, str]] = [
     (hidden_hosts_count_as_empty, "absence"),
     (plans_forget_what_they_see, "plan|P2|P6"),
     (plans_go_beyond_the_ledger, "P2|P9"),
-    (former_owners_act_on, "P7"),
+    (former_owners_act_on, "P7|P2"),
 ]
+
+
+def play_worlds(count: int) -> None:
+    """The first so many worlds."""
+    for seed in range(count):
+        run_world(seed)
 
 
 @pytest.mark.parametrize(("plant", "properties"), PLANTS, ids=[plant.__name__ for plant, _ in PLANTS])
 def test_planted_bug_is_found(plant: Plant, properties: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
     with pytest.raises(Violation, match=rf"seed \d+: ({properties}) "):
-        for seed in range(150):
-            run_world(seed)
+        play_worlds(150)

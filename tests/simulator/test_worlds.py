@@ -1,4 +1,5 @@
-"""A thousand simulated worlds in every test run, `AUTOSCALER_SIM_WORLDS` of them where that is set; failed seeds stay here."""
+"""A thousand simulated worlds in every test run, `AUTOSCALER_SIM_WORLDS` of them where that is set; failed seeds stay
+here."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def test_every_property_holds_in_every_world(shard: int) -> None:
         run_world(seed)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate, Phase.shrink])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate, Phase.shrink]
+)
 @given(
     seed=st.integers(10_000, 2**62),
     length_s=st.floats(1.0, 60.0, allow_nan=False),
