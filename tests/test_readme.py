@@ -21,7 +21,7 @@ def block(language: str, containing: str) -> str:
     return found[0]
 
 
-async def test_the_ten_line_policy_runs_as_printed(tmp_path):
+async def test_the_ten_line_policy_runs_as_printed(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(block("python", "queue_length"))
     host = PluginHost.load(("./mine.py",), tmp_path, ["mine"])
     assert host.problems == ()
@@ -35,11 +35,11 @@ async def test_the_ten_line_policy_runs_as_printed(tmp_path):
     assert (vote.proposal.to, vote.proposal.reason) == (9, "840 waiting, 100 a replica")
 
 
-def test_the_policy_has_ten_lines():
+def test_the_policy_has_ten_lines() -> None:
     assert len(block("python", "queue_length").splitlines()) == 10
 
 
-def test_the_configuration_beside_kafka_is_valid(tmp_path):
+def test_the_configuration_beside_kafka_is_valid(tmp_path: Path) -> None:
     for name in ("ca.pem", "cert.pem", "key.pem"):
         (tmp_path / name).write_text("")
     path = tmp_path / "autoscaler.yaml"
@@ -49,7 +49,7 @@ def test_the_configuration_beside_kafka_is_valid(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["demo", "test", "bench"])
-def test_the_make_targets_it_names_exist(name):
+def test_the_make_targets_it_names_exist(name: str) -> None:
     makefile = (Path(__file__).parent.parent / "Makefile").read_text()
     assert f"make {name}" in README
     assert re.search(rf"^{name}:", makefile, re.MULTILINE)
