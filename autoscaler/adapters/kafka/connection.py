@@ -31,6 +31,13 @@ TEXT_MAX = 300
 T = TypeVar("T")
 Outcome = Literal["unavailable", "unknown"]
 
+BACKGROUND = {
+    "_coordinator": ("_coordination_task", "_heartbeat_task", "_commit_refresh_task"),
+    "_fetcher": ("_fetch_task",),
+    "_sender": ("_sender_task",),
+}
+"""The client library's own tasks, by the part that runs them."""
+
 FENCED = (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch)
 """Another producer with our transactional id has started since."""
 
@@ -215,14 +222,29 @@ async def let_go(client: Any, seconds: float) -> None:
         await asyncio.wait({stopping}, timeout=seconds)
     finally:
         if not stopping.done():
-            stopping.cancel()
-            await asyncio.wait({stopping}, timeout=TEAR_S)
+            # Cut short, ``stop`` leaves tasks behind that would connect again.
+            left = {stopping, *_tasks_of(client)}
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=TEAR_S)
+            for task in left:
+                _note_failure(task)
             inner = getattr(client, "client", None) or getattr(client, "_client", None)
             if inner is not None:
                 closing = asyncio.ensure_future(inner.close())
                 await asyncio.wait({closing}, timeout=TEAR_S)
                 _note_failure(closing)
         _note_failure(stopping)
+
+
+def _tasks_of(client: Any) -> set[asyncio.Future[Any]]:
+    """What a consumer or a producer runs in the background, as far as it has not ended."""
+    found: list[Any] = []
+    for part, names in BACKGROUND.items():
+        owner = getattr(client, part, None)
+        found += [getattr(owner, name, None) for name in names]
+    found += getattr(getattr(client, "_fetcher", None), "_pending_tasks", ())
+    return {task for task in found if isinstance(task, asyncio.Future) and not task.done()}
 
 
 def _give_up_unsent(client: Any) -> None:
