@@ -14,33 +14,23 @@ from itertools import pairwise
 from typing import Any
 
 from autoscaler.core.actions import Action, Create, Remove, Resolve, StopReplica
-from autoscaler.core.evolve import evolve, fold
+from autoscaler.core.evolve import fold
 from autoscaler.core.plan import plan
 from autoscaler.core.records import Record
-from autoscaler.core.rollout import TRANSITIONS, Advancing, Held, Idle, Retired, Retiring
+from autoscaler.core.rollout import TRANSITIONS, Idle
 from autoscaler.core.settings import ServiceSettings, StepLimit
-from autoscaler.core.state import Replica, ServiceState
-from autoscaler.core.world import World
+from autoscaler.core.state import ServiceState
 from autoscaler.ledger.audit import replay_state
 from autoscaler.ledger.chain import verify_chain
 from autoscaler.ledger.state_codec import decode_state
 from autoscaler.ports.stream import Append, Topic
+from autoscaler.simulator.edits import Identity, check_edits, check_size, identity_of, violated
 from autoscaler.simulator.hosts import Effect, SimHosts
 from autoscaler.simulator.log import SimLog
 from autoscaler.simulator.owner import LEASE_S, Owner
 
-Identity = tuple[int, int, int]
 EVALUATED_WITHIN_S = 30.0
 """An owner that takes over evaluates at the time of the newest sample it reads again, which may be so old."""
-
-
-class Violation(AssertionError):
-    """A safety property does not hold: which, when, and what was seen."""
-
-
-def violated(name: str, at: float, text: str) -> Violation:
-    """The violation of a property."""
-    return Violation(f"{name} at {at:.3f}: {text}")
 
 
 class Properties:
@@ -237,8 +227,8 @@ class Properties:
         self._check_fold(records, before, after, at)
         self._check_positions(append, at)
         world = owner.world(self.service, self.settings.target, at, owner.token, frozenset())
-        self._check_edits(records, before, world)
-        self._check_size(after, world, at)
+        check_edits(records, before, self.settings, world)
+        check_size(after, self.settings, world)
 
     def _check_fold(self, records: Sequence[Record], before: ServiceState, after: ServiceState, at: float) -> None:
         """The fold of the records is the state; a phase follows another only as the table says."""
@@ -259,83 +249,6 @@ class Properties:
         for topic, position in append.positions.items():
             if position > len(self.log.topics[topic]):
                 raise violated("P8", at, f"position {position} of {topic} is past its end")
-
-    def _check_edits(self, records: Sequence[Record], before: ServiceState, world: World) -> None:
-        """Each edit of the wanted list by itself, with the demand and the phase of its moment."""
-        state = before
-        for record in records:
-            if record.service != self.service:
-                continue
-            after = evolve(state, record)
-            self._check_freeze(state, after, world)
-            self._check_absence(state, after, record, world)
-            if record.kind == "schedule" and "replicas" in record.changes:
-                self._check_promise(state, after, world)
-            state = after
-
-    def _check_absence(self, before: ServiceState, after: ServiceState, record: Record, world: World) -> None:
-        """Nothing is given up on absence of information: a replica is gone only where its host says so, or is long
-        lost."""
-        if record.kind != "heal":
-            return
-        kept = {_identity(r) for r in after.replicas}
-        for replica in before.replicas:
-            host = world.host(replica.host)
-            if _identity(replica) in kept or host is None or host.known:
-                continue
-            if world.now < host.since + self.settings.placement.host_grace_s:
-                raise violated("absence", world.now, f"{replica} was given up though {host.name} is silent")
-
-    def _check_promise(self, before: ServiceState, after: ServiceState, world: World) -> None:
-        """P9: our own edits take available replicas no lower than what the strategy promises."""
-        if isinstance(after.rollout, Retiring | Retired):
-            return
-        healthy = {(s.slot, s.revision, s.attempt) for s in world.replicas if s.condition == "running" and s.healthy}
-        kept = {_identity(r) for r in after.replicas}
-        former = [r for r in before.replicas if r.available_at is not None and _identity(r) in healthy]
-        stopped = [r for r in former if _identity(r) not in kept]
-        if not stopped:
-            return
-        standing = sum(1 for r in after.replicas if r.available_at is not None and _identity(r) in healthy)
-        promise = after.demand - unavailable_of(after, self.settings)
-        if standing < min(promise, len(former)):
-            text = f"{len(former)} -> {standing} available, promised are {promise} ({after.rollout.phase})"
-            raise violated("P9", world.now, text)
-
-    def _check_size(self, after: ServiceState, world: World, at: float) -> None:
-        """P2: never more wanted than demand and surge, and what leaves draining hosts."""
-        demand, rules = after.demand, self.settings.update
-        most = max(rules.max_surge.up(demand), rules.rollback_max_surge.up(demand), 1)
-        leaving = {h.name for h in world.hosts if h.condition == "draining"}
-        steady = [r for r in after.replicas if r.host not in leaving]
-        sick = max(1, rules.max_unavailable.down(demand))
-        shrinking = isinstance(after.rollout, Held | Advancing) and after.demand == 0
-        if len(steady) > demand + most + sick and not shrinking:
-            raise violated("P2", at, f"{len(steady)} wanted for a demand of {demand} ({after.rollout.phase})")
-
-    def _check_freeze(self, before: ServiceState, after: ServiceState, world: World) -> None:
-        """P12: while a freeze holds, nothing of the new revision takes the place of anything, and with scope all the
-        demand stays."""
-        freeze, at = before.freeze, world.now
-        if freeze is None or after.freeze != freeze or (freeze.until is not None and freeze.until <= at):
-            return
-        if freeze.scope == "all" and after.demand != before.demand and not isinstance(after.rollout, Retiring):
-            raise violated("P12", at, f"demand {before.demand} -> {after.demand} in a freeze of all")
-        if isinstance(after.rollout, Advancing) and after.replicas != before.replicas:
-            grown = {_identity(r) for r in after.replicas} - {_identity(r) for r in before.replicas}
-            if grown:
-                raise violated("P12", at, f"{sorted(grown)} started by a rollout that advances in a freeze")
-        if isinstance(before.rollout, Held) and isinstance(after.rollout, Held):
-            self._check_held(before.rollout, after, world)
-
-    def _check_held(self, held: Held, after: ServiceState, world: World) -> None:
-        if held.demand != after.demand:
-            return
-        target = held.resumed.target
-        leaving = {h.name for h in world.hosts if h.condition == "draining"}
-        count = sum(1 for r in after.replicas if r.revision == target and r.host not in leaving)
-        if count > dict(held.kept).get(target, 0):
-            raise violated("P12", world.now, f"revision {target} grew to {count} though it is held")
 
     def acting(self, owner: Owner, actions: Sequence[Action]) -> None:
         """Right before actions go out: they follow from what is durable, and planning again adds nothing."""
@@ -389,7 +302,7 @@ class Properties:
 
     def _check_rest(self, state: ServiceState, at: float) -> None:
         """P6: what runs is what is wanted, and as many as the demand where the wanted revision can run."""
-        wanted = {_identity(r) for r in state.replicas}
+        wanted = {identity_of(r) for r in state.replicas}
         running = {c.identity for c in self.hosts.containers() if c.condition == "running"}
         current = state.current
         version = "" if current is None else (current.spec.command or ("", current.spec.image.rpartition(":")[2]))[1]
@@ -403,27 +316,6 @@ class Properties:
             raise violated("P6", at, text)
 
 
-def _identity(replica: Replica) -> Identity:
-    return (replica.slot, replica.revision, replica.attempt)
-
-
 def _label(identity: Identity) -> str:
     slot, revision, attempt = identity
     return f".s{slot}.r{revision}.{attempt}"
-
-
-def unavailable_of(state: ServiceState, settings: ServiceSettings) -> int:
-    """How many replicas may be unavailable by our own doing: the strategy's promise, written anew and not taken from
-    the code that it judges."""
-    rules, demand = settings.update, state.demand
-    rollout = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
-    revision = state.current
-    pinned = revision is not None and (
-        bool(revision.spec.volumes) or any(port.host is not None for _, port in revision.spec.ports)
-    )
-    stop_first = rules.order == "stop_first" or (rules.order == "auto" and pinned)
-    percent, count = rules.max_unavailable.percent, rules.max_unavailable.count
-    share = count if count is not None else demand * (percent or 0) // 100
-    surge = 0 if stop_first or rules.max_surge.is_zero else 1
-    allowed = max(share, 1 if surge == 0 and share == 0 else 0)
-    return min(demand, allowed) if isinstance(rollout, Advancing) or stop_first else 0

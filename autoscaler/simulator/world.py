@@ -17,10 +17,11 @@ from autoscaler.core.state import ServiceState
 from autoscaler.engine.shard import ShardSetup
 from autoscaler.ports.stream import Topic
 from autoscaler.simulator.chance import Chance
+from autoscaler.simulator.edits import Violation, violated
 from autoscaler.simulator.hosts import SimHosts
 from autoscaler.simulator.log import Fate, SimLog
 from autoscaler.simulator.owner import CRASH_POINTS, CrashPoint, Owner, OwnerParts, SimVoter
-from autoscaler.simulator.properties import Properties, Violation, violated
+from autoscaler.simulator.properties import Properties
 from autoscaler.simulator.script import SERVICE, Published, Script, some_settings
 
 EPOCH = 1_800_000_000.0

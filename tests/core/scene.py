@@ -43,6 +43,16 @@ def sick(seen: ObservedReplica) -> ObservedReplica:
     return replace(seen, healthy=False)
 
 
+def one_after_another(*behaviours: Behaviour) -> Behaviour:
+    """The first replica behaves like the first, and so on; all later ones are good."""
+    left = list(behaviours)
+
+    def behave(seen: ObservedReplica) -> ObservedReplica:
+        return (left.pop(0) if left else good)(seen)
+
+    return behave
+
+
 class Scene:
     """One service, its hosts and its clock. ``behave``: version (second word of the command, or tag) -> behaviour."""
 

@@ -25,7 +25,7 @@ from tests.core.builders import (
     some_settings,
     wishes,
 )
-from tests.core.scene import Scene, a_scene, crashes, sick, silent
+from tests.core.scene import Scene, a_scene, crashes, one_after_another, sick, silent
 
 
 def test_first_deployment_starts_the_initial_replicas_and_is_applied_after_its_soak() -> None:
@@ -378,8 +378,7 @@ def test_configured_bounds_that_changed_move_the_demand() -> None:
 
 def test_sick_revision_under_a_failure_ratio_goes_on_with_a_new_attempt() -> None:
     scene = a_scene(5, settings=some_settings(update=some_rules(failure_ratio_percent=40, max_surge=percent(50))))
-    calls = iter([sick])
-    scene.behave["2"] = next(calls, lambda s: replace(s, healthy=True, healthy_since=s.started_at))
+    scene.behave["2"] = one_after_another(sick)
     scene.deploy(a_spec("2"))
     scene.run(120)
     assert (scene.verdict("d-1"), scene.running()) == ("applied", {2: 5})

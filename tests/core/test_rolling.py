@@ -27,7 +27,7 @@ from tests.core.builders import (
     some_settings,
     wishes,
 )
-from tests.core.scene import Scene, a_scene, crashes, silent
+from tests.core.scene import Scene, a_scene, crashes, good, one_after_another, silent
 
 FOUR_HOSTS = ("h1", "h2", "h3", "h4")
 
@@ -144,15 +144,9 @@ def test_dl1_continue_goes_on_through_failures() -> None:
 
 
 def test_dl2_failure_ratio_counts_failed_replicas_and_rolls_back_over_it() -> None:
-    fates = iter([crashes, None, crashes, None, None, None, None])
     rules = some_rules(max_parallel=1, failure_ratio_percent=40)
     scene = a_scene(4, settings=some_settings(update=rules))
-
-    def fate(seen: Any) -> Any:
-        how = next(fates, None)
-        return how(seen) if how else replace(seen, healthy=True, healthy_since=seen.started_at)
-
-    scene.behave["2"] = fate
+    scene.behave["2"] = one_after_another(crashes, good, crashes)
     scene.deploy(a_spec("2"))
     for _ in range(30):
         if isinstance(scene.state.rollout, RollingBack):

@@ -11,7 +11,7 @@ import pytest
 from autoscaler.core import deployments, draft, edit, going_back, phases, plan, scaling, sightings
 from autoscaler.engine import shard
 from autoscaler.simulator import owner
-from autoscaler.simulator.properties import Violation
+from autoscaler.simulator.edits import Violation
 from autoscaler.simulator.world import run_world
 
 Plant = Callable[[pytest.MonkeyPatch], None]
