@@ -121,7 +121,9 @@ def validator_of(plugins: PluginHost) -> ValidateOptions:
 
     def validate(use: str, given: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
         options, problems = plugins.validate_options(use, given)
-        return options, [f"{problem.path}: {problem.what}" if problem.path else problem.what for problem in problems]
+        texts = [f"{problem.path}: {problem.what}" if problem.path else problem.what for problem in problems]
+        # `load` takes *what; remedy*, and a plugin's own validator writes sentences.
+        return options, [text.replace(". ", "; ", 1) for text in texts]
 
     return validate
 
