@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import httpx
-
+from autoscaler.cli.demo.asking import OK, NoAnswer, ask
 from autoscaler.cli.demo.board import Board, Seen
 from autoscaler.cli.demo.stage import DemoFailed, Stage
 
 EVERY_S = 0.4
 LOOK_S = 0.2
 ANSWER_S = 5.0
-OK = 200
 PATIENCE_S = 90.0
 """For one sight of the story; on an idle machine each comes within a few seconds."""
 
@@ -27,7 +26,6 @@ class Census:
         self._stage = stage
         self._patience_s = patience_s
         self._board = board
-        self._client = httpx.AsyncClient(timeout=ANSWER_S, trust_env=False)
         self._news = asyncio.Event()
         self.counts = 0
         self.ever: dict[str, Seen] = {}
@@ -77,18 +75,14 @@ class Census:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), LOOK_S)
 
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._client.aclose()
-
     async def _ask(self, replica: Seen) -> Seen:
         try:
-            answer = await self._client.get(f"http://{replica.address}/healthz")
-        except httpx.HTTPError as error:
-            return replace(replica, said=type(error).__name__)
-        if answer.status_code != OK:
-            return replace(replica, said=f"status {answer.status_code}")
-        return replace(replica, answers=True, version=answer.json()["version"], said="ok")
+            answer = await ask(replica.address, "/healthz", ANSWER_S)
+        except NoAnswer:
+            return replace(replica, said="no answer yet")
+        if answer.status != OK:
+            return replace(replica, said=f"status {answer.status}")
+        return replace(replica, answers=True, version=json.loads(answer.body)["version"], said="ok")
 
 
 def described(replicas: Sequence[Seen]) -> str:

@@ -20,10 +20,10 @@ from autoscaler.cli.demo.stage import DemoFailed, Stage
 from autoscaler.cli.demo.traffic import Traffic
 from autoscaler.cli.demo.trail import Trail
 
-PER_REPLICA = 10
+PER_REPLICA = 5
 """Requests per second that one replica carries, as configured."""
-FIRST_RATE, HIGH_RATE, STEADY_RATE = 6.0, 45.0, 25.0
-LEGS = ((25.0, 3.0), (HIGH_RATE, 3.0), (STEADY_RATE, 3.0))
+FIRST_RATE, HIGH_RATE, STEADY_RATE = 3.0, 23.0, 13.0
+LEGS = ((STEADY_RATE, 3.0), (HIGH_RATE, 3.0), (STEADY_RATE, 3.0))
 """The load trace: rate, and the seconds of the way there. It rests in the middle of a replica's share, so that the
 number of replicas that carries it is not a matter of measuring."""
 REST_S = 1.5
@@ -105,9 +105,9 @@ async def update(scene: Scene, chapter: Chapter) -> str:
 
 
 async def rollback(scene: Scene, chapter: Chapter) -> str:
-    """A version that answers 500 never becomes healthy, never gets a customer, and is taken back by itself."""
+    """A version that answers with errors never becomes healthy, never gets a customer, and is taken back by itself."""
     census, traffic, board = scene.census, scene.traffic, scene.board
-    board.say("Version 3.0 is deployed. It is broken: it answers every request with 500.")
+    board.say("Version 3.0 is deployed. It is broken: it answers every request with an error.")
     event_id = await scene.publisher.deploy("3.0", scene.stage.revision("3.0", broken=True))
     await census.until("a replica of version 3.0", lambda: any(r.version == "3.0" for r in census.ever.values()))
     await _verdict(scene, event_id, "rolled_back")

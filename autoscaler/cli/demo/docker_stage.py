@@ -18,6 +18,8 @@ from autoscaler.cli.demo.stage import DemoFailed
 
 CALL_S = 60
 PORT = 8080
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside a container, where the engine publishes the port
+VERSION_LABEL = "version"
 CLUSTER_LABEL = "io.eventscaler.cluster"
 VERSIONS = (("1.0", False), ("2.0", False), ("3.0", True))
 HEALTHY = {"http": "/healthz", "every": "500ms", "timeout": "5s", "failures": 10, "start": "30s"}
@@ -76,10 +78,12 @@ class DockerStage:
             "ports": {"http": PORT},
             "health": BROKEN if broken else HEALTHY,
             "stop": {"grace": "5s"},
+            "labels": {VERSION_LABEL: version},
         }
         if self._image:
             program = Path(shop.__file__).read_text(encoding="utf-8")
             revision["entrypoint"] = ["python3", "-c", program]
+            revision["env"] = {"SHOP_ADDRESS": EVERYWHERE}
             revision["command"] = [version, *(["broken"] if broken else [])]
         return revision
 
@@ -126,7 +130,7 @@ class DockerStage:
         parts = urlsplit(self._urls[host])
         address = parts.hostname if parts.scheme in {"tcp", "ssh"} and parts.hostname else "127.0.0.1"
         name = str(container["Names"][0]).lstrip("/").removeprefix(f"{self._cluster}.")
-        version = str(container["Image"]).rpartition(":")[2] if not self._image else container["Command"].split()[-1]
+        version = container["Labels"].get(VERSION_LABEL, "")
         return Seen(str(container["Id"])[:12], name, host, version, f"{address}:{port}")
 
 

@@ -26,7 +26,7 @@ ROWS_BESIDE_LINES = 26
 """What the picture takes without the last lines; a terminal that is no higher goes without them."""
 WORDS_WIDTH = 56
 """What stands beside the two curves."""
-RATE_TOP, COUNT_TOP = 50.0, 6.0
+RATE_TOP, COUNT_TOP = 25.0, 6.0
 """What a whole bar means, unless there is more."""
 
 
@@ -118,7 +118,7 @@ def _replicas(board: Board) -> Table:
             replica.id,
             replica.address,
             _health(replica),
-            str(board.answered.get(replica.id, 0)),
+            "" if "" in board.answered else str(board.answered.get(replica.id, 0)),
         )
     for row in range(REPLICA_ROWS - len(shown)):
         table.add_row(Text("none" if not shown and not row else "", "dim"))

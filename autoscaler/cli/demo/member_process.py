@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import httpx
-
+from autoscaler.cli.demo.asking import OK, Asker, NoAnswer
 from autoscaler.cli.demo.board import Board
 from autoscaler.cli.demo.stage import SERVICE, DemoFailed
 
@@ -20,7 +19,6 @@ READY_S = 90.0
 STOP_S = 25.0
 ASK_S = 10.0
 EVERY_S = 0.5
-OK = 200
 LAST_WORDS = 5
 START = "from autoscaler.cli.main import main; main()"
 
@@ -28,13 +26,13 @@ _ACTIVE = re.compile(r'^autoscaler_active_tasks\{task="(\w+)"\} ([0-9.]+)$', re.
 
 
 class MemberProcess:
-    """One `autoscaler run` on the file at ``configuration``; its HTTP port is at ``url``."""
+    """One `autoscaler run` on the file at ``configuration``; its HTTP face is at ``address``."""
 
-    def __init__(self, configuration: Path, url: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, configuration: Path, address: str, environ: Mapping[str, str]) -> None:
         self._configuration = configuration
         self._log = configuration.with_name("run.log")
         self._environ = dict(environ)
-        self._client = httpx.AsyncClient(base_url=url, timeout=ASK_S, trust_env=False)
+        self._asker = Asker(address, ASK_S)
         self._process: asyncio.subprocess.Process | None = None
         self.tasks_max: dict[str, int] = {}
 
@@ -98,7 +96,7 @@ class MemberProcess:
 
     async def stop(self) -> int | None:
         """End it in order, by force where that takes too long; its exit code, None where it had never begun."""
-        await self._client.aclose()
+        await self._asker.close()
         process = self._process
         if process is None:
             return None
@@ -114,22 +112,16 @@ class MemberProcess:
     async def _ready(self) -> bool:
         if await self._text("/readyz") is None:
             return False
-        services = await self._document("/api/v1/services")
-        return any(found["service"] == SERVICE and found["revision"] > 0 for found in services or [])
+        services = json.loads(await self._text("/api/v1/services") or "[]")
+        return any(found["service"] == SERVICE and found["revision"] > 0 for found in services)
 
     async def _text(self, path: str) -> str | None:
+        """What is there, None where it says no or nothing."""
         try:
-            answer = await self._client.get(path)
-        except httpx.HTTPError:
+            answer = await self._asker.get(path)
+        except NoAnswer:
             return None
-        return answer.text if answer.status_code == OK else None
-
-    async def _document(self, path: str) -> Any:
-        try:
-            answer = await self._client.get(path)
-        except httpx.HTTPError:
-            return None
-        return answer.json() if answer.status_code == OK else None
+        return answer.text if answer.status == OK else None
 
 
 def environment(keep_security: bool) -> dict[str, str]:  # noqa: FBT001 - one question, one caller

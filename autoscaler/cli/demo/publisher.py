@@ -29,7 +29,7 @@ class Publisher:
     async def run(self) -> None:
         """Measure and publish until cancelled."""
         while True:
-            rate = self._traffic.measured()
+            rate = self._traffic.offered()
             self._board.rates.append(rate)
             self._board.counts.append(len(self._board.replicas))
             if self.measuring:

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class Ending:
     ok: bool = False
     why: str = ""
     replicas_created: int = 0
+    requests_unsent: int = 0
     verified_chain: bool = False
     chain: str = ""
     tasks_max: dict[str, int] = field(default_factory=dict)
@@ -112,7 +114,7 @@ class Story:
 
     async def _play(self) -> None:
         self._board.say(f"On stage: {self._board.parts}. Everything lives in {self._directory}.")
-        await asyncio.to_thread(self._stage.prepare)
+        await _to_the_end(self._stage.prepare)
         scene, member = await self._open()
         try:
             for chapter in self._board.chapters:
@@ -120,7 +122,7 @@ class Story:
         finally:
             await self._end_background()
             await scene.traffic.close()
-            await scene.census.close()
+            self.ending.requests_unsent = scene.traffic.unsent
             self.ending.replicas_created = len(scene.census.ever)
             self.ending.tasks_max = member.tasks_max
         code = await member.stop()
@@ -132,7 +134,7 @@ class Story:
         member, route = await self._start_member()
         client = self._opened_client()
         board, stage = self._board, self._stage
-        census, traffic = Census(stage, board), Traffic(f"http://{route}/", stage.identity)
+        census, traffic = Census(stage, board), Traffic(route, stage.identity)
         publisher, trail = Publisher(client, traffic, board), Trail(client, board, stage.shortened)
         watchers = (census.run(), traffic.run(), publisher.run(), trail.follow(), member.watch(board))
         self._background = [asyncio.create_task(each) for each in (*watchers, _count(traffic, board))]
@@ -147,7 +149,7 @@ class Story:
             self._configuration = load(path, self._environ).configuration
             await self._open_client(self._configuration)
             self._board.say("The autoscaler starts: autoscaler run --config autoscaler.yaml.")
-            self._member = member = MemberProcess(path, f"http://{face}", self._environ)
+            self._member = member = MemberProcess(path, face, self._environ)
             try:
                 await member.start()
             except DemoFailed as error:
@@ -252,13 +254,25 @@ class Story:
         if self._wishes.brokers and self._configuration is not None:
             from autoscaler.cli.demo.kafka_topics import delete_topics
 
-            self.ending.left_behind += await delete_topics(self._configuration)
+            left = await delete_topics(self._configuration)
+            # Brokers that never answered hold nothing of ours.
+            self.ending.left_behind += left if self._client_open else []
 
     async def _remove_directory(self) -> None:
         if self._wishes.keep:
             self.ending.kept = self._directory
         else:
             await asyncio.to_thread(shutil.rmtree, self._directory)
+
+
+async def _to_the_end(call: Callable[[], None]) -> None:
+    """Make a blocking call; where we are cancelled meanwhile, wait for its end, so that it can be cleared up after."""
+    calling = asyncio.create_task(asyncio.to_thread(call))
+    try:
+        await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        await asyncio.wait({calling})
+        raise
 
 
 async def _count(traffic: Traffic, board: Board) -> None:
@@ -278,6 +292,7 @@ def report(board: Board, ending: Ending, wishes: Wishes) -> dict[str, Any]:
         "target": "docker" if wishes.engines else "process",
         "chapters": [chapter.document() for chapter in board.chapters],
         "replicas_created": ending.replicas_created,
+        "requests_unsent": ending.requests_unsent,
         "verified_chain": ending.verified_chain,
         "active_tasks_max": ending.tasks_max,
     }
