@@ -186,8 +186,10 @@ def _cell(value: object) -> str:
 
 def _hosts(
     context: typer.Context,
-    action: Annotated[str | None, typer.Argument(metavar="[drain|cordon|uncordon", show_default=False)] = None,
-    name: Annotated[str | None, typer.Argument(metavar="NAME]", show_default=False)] = None,
+    action: Annotated[
+        str | None, typer.Argument(metavar="[ACTION]", help="drain, cordon or uncordon (not in this version).")
+    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The host.")] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     try:
         eventually((project.directory / "stream.db").exists)
         for service in SERVICES:
-            eventually(lambda service=service: project.settled(service))
+            eventually(partial(project.settled, service))
         yield project
     finally:
         project.stop()
