@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -33,17 +33,11 @@ class PoolView:
     listings: dict[str, Sequence[HostListing]]
     problems: tuple[str, ...]
     silent: frozenset[str]
+    by_service: Mapping[str, Sequence[Sighting]]
 
-    def sightings(self, service: str) -> list[Sighting]:
-        """The replicas of a service, by name."""
-        found = [
-            Sighting(target, replica)
-            for target, listings in self.listings.items()
-            for listing in listings
-            for replica in listing.replicas
-            if replica.service == service
-        ]
-        return sorted(found, key=lambda sighting: (sighting.replica.slot, sighting.replica.attempt))
+    def sightings(self, service: str) -> Sequence[Sighting]:
+        """The replicas of a service, by slot."""
+        return self.by_service.get(service, ())
 
     def hosts(self) -> list[tuple[str, HostView, str]]:
         """Target, host, and why the host could not be asked (empty where it could)."""
@@ -86,9 +80,20 @@ async def look(targets: dict[str, Target], timeout_s: float = LOOK_S) -> PoolVie
             continue
         listings[name] = task.result()
         unasked = [one for one in listings[name] if one.error]
-        problems += [f"host {one.host.name}: {one.error}" for one in unasked]
+        problems += [f"host {one.host.name}: {one.error.removeprefix(f'host {one.host.name}: ')}" for one in unasked]
         silent |= {name} if unasked else set()
-    return PoolView(listings, tuple(problems), frozenset(silent))
+    return PoolView(listings, tuple(problems), frozenset(silent), _by_service(listings))
+
+
+def _by_service(listings: Mapping[str, Sequence[HostListing]]) -> Mapping[str, Sequence[Sighting]]:
+    found: dict[str, list[Sighting]] = {}
+    for target, listed in listings.items():
+        for listing in listed:
+            for replica in listing.replicas:
+                found.setdefault(replica.service, []).append(Sighting(target, replica))
+    for sightings in found.values():
+        sightings.sort(key=lambda sighting: (sighting.replica.slot, sighting.replica.attempt))
+    return found
 
 
 async def _ask(target: Target) -> Sequence[HostListing]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -20,7 +19,6 @@ from autoscaler.cli.context import (
     wrong_usage,
 )
 from autoscaler.cli.options import Config, Json, Service, chosen
-from autoscaler.cli.phrases import age_text
 from autoscaler.cli.pool import PoolView, Sighting, look, opened_targets
 from autoscaler.cli.reading import opened_client, snapshot
 from autoscaler.cli.tables import print_rows
@@ -208,9 +206,8 @@ def _hosts(
         if as_json:
             print_json({"hosts": rows})
         else:
-            now = time.time()
             columns = ["target", "host", "condition", "replicas", "cpu", "memory", "labels"]
-            print_rows(columns, [_host_row(*one, now) for one in pool.hosts()])
+            print_rows(columns, [_host_row(*one) for one in pool.hosts()])
         if pool.silent and not any(row["reachable"] for row in rows):
             raise CommandError("no host could be asked", "Check that their engines are up and reachable.")
 
@@ -237,10 +234,9 @@ def _host_document(target: str, host: HostView, error: str) -> dict[str, Any]:
     }
 
 
-def _host_row(target: str, host: HostView, error: str, now: float) -> list[str]:
+def _host_row(target: str, host: HostView, error: str) -> list[str]:
     if error:
-        since = f" for {age_text(now - host.since)}" if host.since else ""
-        return [target, host.name, f"unreachable{since}", "?", "?", "?", _labels(host)]
+        return [target, host.name, "unreachable", "?", "?", "?", _labels(host)]
     cpu = f"{host.reserved_cpu_millis}m of {host.cpu_millis}m" if host.cpu_millis else f"{host.reserved_cpu_millis}m"
     reserved, whole = host.reserved_memory_bytes // MIB, host.memory_bytes // MIB
     memory = f"{reserved}Mi of {whole}Mi" if whole else f"{reserved}Mi"

@@ -67,7 +67,7 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
     for index, column in enumerate(columns):
         last = index == len(columns) - 1
         table.add_column(column, no_wrap=not last, overflow="fold", ratio=1 if last else None)
