@@ -43,6 +43,8 @@ def split_demand(edit: Edit, rollout: Advancing | Soaking, former: int) -> None:
     target, demand = rollout.target, edit.state.demand
     stop_first = stops_first(edit.state, edit.settings, target)
     surge, unavailable = surge_and_unavailable(edit.settings, demand, stop_first=stop_first)
+    if isinstance(rollout, Soaking):
+        unavailable = 0
     new, old = edit.of(target), edit.other_than(target)
     wanted = demand + max(-unavailable, min(surge, len(edit.steady) - former))
     new_share = _new_share(len(new), len(old), wanted)

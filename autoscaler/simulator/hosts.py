@@ -240,7 +240,7 @@ class SimHosts:
             fate = "good" if self._chance.happens(0.6) else "crash"
         after_s = self._chance.within(0.1, 2.0)
         if fate == "slow":
-            after_s += 6.0
+            after_s += 4.0
         if fate in {"good", "slow", "late_death"}:
             self._after(container, after_s, lambda: self._turn(container, healthy=True))
         if fate == "late_death":

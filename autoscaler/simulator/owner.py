@@ -133,11 +133,20 @@ class Owner:
 
     # What it sees.
 
-    def world(self, service: str, target: str, now: float, token: int, uncertain: frozenset[str]) -> World:
+    def world(
+        self,
+        service: str,
+        target: str,
+        now: float,
+        token: int,
+        uncertain: frozenset[str],
+        watched_since: float | None = None,
+    ) -> World:
         """What the hosts showed when they last told."""
         replicas = tuple(replica for _, seen in self._views.values() for replica in seen)
         hosts = tuple(view for view, _ in self._views.values())
-        return World(now, replicas, hosts, token, uncertain)
+        since = self.shard.watched_since if watched_since is None else watched_since
+        return World(now, replicas, hosts, token, uncertain, since)
 
     def told(self, host: str, now: float) -> None:
         """A host has changed."""

@@ -31,6 +31,9 @@ REST_S = 90.0
 WHOLE_TRAIL_EVERY = 10
 """In one world of so many the whole trail is verified and folded at the end."""
 
+SAMPLES_CALM_S = 30.0
+"""So long samples still come once faults have stopped: longer than any window."""
+
 STEPS_MAX = 50_000
 """More steps than any world needs; beyond, something goes round in circles."""
 
@@ -52,7 +55,7 @@ class Played:
 class SimWorld:
     """A world in the making. ``length_s``: how long the unrest lasts; ``happenings``: how many things happen in it."""
 
-    def __init__(self, seed: int, *, length_s: float = 25.0, happenings: int = 9) -> None:
+    def __init__(self, seed: int, *, length_s: float = 18.0, happenings: int = 8) -> None:
         self.seed = seed
         self.chance = Chance(seed)
         self.settings: ServiceSettings = some_settings(self.chance)
@@ -63,6 +66,7 @@ class SimWorld:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._calm = False
+        self._calm_from = 0.0
         self._crash_at: CrashPoint | None = None
         self._stall_s = 0.0
         self._length_s = length_s
@@ -183,6 +187,8 @@ class SimWorld:
         load: float | str = "NaN" if odd else round(self._load, 1)
         self._publish(self.script.sample(load, errors))
         self.properties.sampled(self.now, finite=not odd)
+        if self._calm and self.now > self._calm_from + SAMPLES_CALM_S:
+            return
         steady_s = 5.0 if self._calm else 2.0
         gap_s = chance.within(5.0, 25.0) if not self._calm and chance.happens(0.06) else steady_s
         self.later(self.now + gap_s, self._sample)
@@ -241,6 +247,7 @@ class SimWorld:
             self.later(self.now + self.chance.within(0.5, self._length_s), self._happen)
         self._until(self.now + self._length_s)
         self._calm = True
+        self._calm_from = self.now
         self.hosts.mend()
         for command in ("unfreeze", "auto", "approve", "resume"):
             self._publish(self.script.command(command))
@@ -266,7 +273,7 @@ class SimWorld:
         self.properties.finish(list(expected), pending, whole_trail=self.seed % WHOLE_TRAIL_EVERY == 0)
 
 
-def run_world(seed: int, *, length_s: float = 25.0, happenings: int = 9) -> Played:
+def run_world(seed: int, *, length_s: float = 18.0, happenings: int = 8) -> Played:
     """Play the world of that seed. Raises `Violation` that names the seed."""
     try:
         return SimWorld(seed, length_s=length_s, happenings=happenings).play()

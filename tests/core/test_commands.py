@@ -419,3 +419,14 @@ def test_advancing_is_the_phase_right_after_a_process_deployment() -> None:
     scene = a_scene(2, v2=silent)
     scene.deploy(a_spec("2"))
     assert isinstance(scene.state.rollout, Advancing)
+
+
+def test_demand_that_falls_in_a_soak_held_for_failure_takes_nothing_that_is_needed() -> None:
+    rules = some_rules(on_failure="hold", max_unavailable=count(1))
+    scene = a_scene(3, settings=some_settings(update=rules))
+    scene.deploy(a_spec("2"))
+    scene.run(15)
+    scene.change(0, healthy=False)
+    assert isinstance(scene.state.rollout, Held)
+    scene.order("scale", replicas=2)
+    assert scene.running() == {2: 2}

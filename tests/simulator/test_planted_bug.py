@@ -157,11 +157,11 @@ PLANTS: list[tuple[Plant, str]] = [
 def play_worlds(count: int) -> None:
     """The first so many worlds."""
     for seed in range(count):
-        run_world(seed)
+        run_world(seed, length_s=40.0, happenings=16)
 
 
 @pytest.mark.parametrize(("plant", "properties"), PLANTS, ids=[plant.__name__ for plant, _ in PLANTS])
 def test_planted_bug_is_found(plant: Plant, properties: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
     with pytest.raises(Violation, match=rf"seed \d+: ({properties}) "):
-        play_worlds(150)
+        play_worlds(200)

@@ -18,7 +18,15 @@ REGRESSIONS = (
     (79, 60.0, 14, "went back to a revision that had failed"),
     (183, 40.0, 12, "left a draining host before enough others were available"),
     (40, 40.0, 12, "grew on a host that drains while the rollout was held"),
+    (199, 25.0, 9, "stopped the former replica of a slot while another slot was empty"),
+    (847, 25.0, 9, "took an available replica when the demand fell in a held soak"),
+    (1231, 80.0, 24, "split a demand by what was leaving a draining host"),
+    (1297, 80.0, 24, "stopped the next before the last one stood, where a slot's former replica ends first"),
+    (1739, 80.0, 24, "emptied a host while the demand was not met"),
+    (1849, 80.0, 24, "took back what an operator had gone back to"),
 )
+"""Seeds whose world once broke a property, and how. A change of the script changes the worlds, so each of these has a test
+of its own in tests/core as well."""
 
 
 @pytest.mark.timeout(max(180, WORLDS))
