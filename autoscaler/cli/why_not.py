@@ -58,7 +58,7 @@ def _against_scaling(
         if (clamp["after"] < clamp["before"] if up else clamp["after"] > clamp["before"])
     ]
     found += [one for one in clamps if one.code not in codes]
-    return [*found, *_no_wish(state, evaluation, up=up)]
+    return [*found, *_no_wish(state, evaluation, settings.scaling.combine, up=up)]
 
 
 def _standing_against_scaling(
@@ -84,7 +84,7 @@ def _standing_against_scaling(
     return found
 
 
-def _no_wish(state: ServiceState, evaluation: Evaluation, *, up: bool) -> list[Obstacle]:
+def _no_wish(state: ServiceState, evaluation: Evaluation, rule: str, *, up: bool) -> list[Obstacle]:
     """What the policies themselves said: unknown ones keep today's demand, others wish no change in that direction."""
     found = []
     wishes = False
@@ -100,8 +100,8 @@ def _no_wish(state: ServiceState, evaluation: Evaluation, *, up: bool) -> list[O
                 found.append(
                     Obstacle("wish", f"{note['policy']} wishes {note['to']} for {state.demand}: {note['text']}")
                 )
-    # Upwards the largest wish wins, so one policy that wishes more is enough.
-    return [] if up and wishes else found
+    # With `combine: max` one policy that wishes more is enough upwards, with `min` one that wishes less downwards.
+    return [] if wishes and up == (rule == "max") else found
 
 
 def _against_update(state: ServiceState, settings: ServiceSettings, now: float) -> list[Obstacle]:
