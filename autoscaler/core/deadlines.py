@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.rollout import Advancing, Held, Preflight, RollingBack, Soaking
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import is_serving, missing_due, observed_by_identity, startup_due
+from autoscaler.core.sightings import is_serving, missing_due, observed_by_identity, overdue_from, startup_due
 from autoscaler.core.state import ServiceState
 from autoscaler.core.world import World
 
@@ -30,10 +30,8 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
 
 def _rollout_deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:
     match state.rollout:
-        case Preflight(resolve_by=at):
-            yield at
-        case Advancing(progress_by=at) | RollingBack(progress_by=at):
-            yield at
+        case Preflight(resolve_by=at) | Advancing(progress_by=at) | RollingBack(progress_by=at):
+            yield overdue_from(at, settings.update, world)
         case Soaking(until=until, patience_until=patience):
             yield until
             yield patience
@@ -55,7 +53,7 @@ def _replica_deadlines(state: ServiceState, settings: ServiceSettings, world: Wo
     for replica in state.replicas:
         sighted = seen.get((replica.slot, replica.revision, replica.attempt))
         if replica.available_at is None:
-            due = startup_due(replica, sighted, settings)
+            due = startup_due(replica, sighted, settings, world)
             if due is not None:
                 yield due
             if sighted is not None and sighted.healthy_since is not None and is_serving(sighted):
@@ -67,11 +65,11 @@ def _replica_deadlines(state: ServiceState, settings: ServiceSettings, world: Wo
             if host is not None and host.condition == "lost":
                 yield host.since + settings.placement.host_grace_s
             elif host is not None and host.known:
-                yield missing_due(replica, settings)
+                yield missing_due(replica, settings, world)
     if settings.update.order != "start_first":
         for replica in state.replicas:
             if replica.created_at is None:
-                yield replica.placed_at + rules.stop_deadline_s
+                yield world.judged_from(replica.placed_at) + rules.stop_deadline_s
 
 
 def next_evaluation(state: ServiceState, settings: ServiceSettings, at: float) -> float | None:

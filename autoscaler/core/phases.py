@@ -31,7 +31,7 @@ from autoscaler.core.rollout import (
     replica_name,
 )
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import Failure, is_available, is_judged, observed_by_identity
+from autoscaler.core.sightings import Failure, is_available, is_judged, observed_by_identity, overdue_from
 from autoscaler.core.state import ServiceState
 from autoscaler.core.world import World
 
@@ -116,7 +116,7 @@ def progress(draft: Draft, settings: ServiceSettings, world: World, soak_unknown
     rollout = draft.state.rollout
     match rollout:
         case Preflight():
-            if draft.at >= rollout.resolve_by:
+            if draft.at >= overdue_from(rollout.resolve_by, settings.update, world):
                 text = f"{rollout.deployment.spec.image} could not be resolved in {settings.update.deadline_s:g} s"
                 give_up_preflight(draft, settings, rollout, because("deadline", text), verdict_failed=True)
         case Advancing():
@@ -183,7 +183,7 @@ def _progress_advancing(draft: Draft, settings: ServiceSettings, world: World, r
         soaking = Soaking(rollout.target, rollout.base, rollout.event, at, at + rules.soak_s, patience)
         text = f"all {state.demand} replicas run revision {rollout.target}; soaking for {rules.soak_s:g} s"
         draft.add("decided", "update", because("soaking", text, demand=state.demand), rollout=soaking)
-    elif at >= rollout.progress_by:
+    elif at >= overdue_from(rollout.progress_by, rules, world):
         room = f"; {state.pending.text}" if state.pending is not None else ""
         seen = observed_by_identity(world)
         missing = [
@@ -229,7 +229,7 @@ def _progress_rolling_back(draft: Draft, settings: ServiceSettings, world: World
     state = draft.state
     if all_available(state, world, rollout.target):
         finish_rollback(draft, rollout)
-    elif draft.at >= rollout.progress_by:
+    elif draft.at >= overdue_from(rollout.progress_by, settings.update, world):
         room = f"; {state.pending.text}" if state.pending is not None else ""
         halt_rollback(draft, rollout, because("deadline", f"no progress for {settings.update.deadline_s:g} s{room}"))
 

@@ -73,7 +73,7 @@ def _slot_is_held(state: ServiceState, settings: ServiceSettings, world: World, 
     """Whether the slot's former replica must end first (fixed host port, local volume, stop_first) and has not yet."""
     if not stops_first(state, settings, replica.revision):
         return False
-    if world.now >= replica.placed_at + settings.update.stop_deadline_s:
+    if world.now >= world.judged_from(replica.placed_at) + settings.update.stop_deadline_s:
         return False
     wanted = {(r.slot, r.revision, r.attempt) for r in state.replicas}
     return any(

@@ -155,7 +155,7 @@ def _failure_of(
         text = f"{label} failed its health checks{': ' + sighted.note if sighted.note else ''}"
         return Failure(replica, because("unhealthy", text), "revision")
     limit = settings.update.startup_deadline_s
-    waited = world.now - _begun_at(replica, sighted)
+    waited = world.now - _begun_at(replica, sighted, world)
     if replica.available_at is None and sighted.healthy is not True and waited >= limit:
         never_ran = sighted.condition == "created"
         text = f"{label} not {'started' if never_ran else 'healthy'} in {limit:g} s"
@@ -176,10 +176,10 @@ def is_judged(state: ServiceState, replica: Replica) -> bool:
             return False
 
 
-def _begun_at(replica: Replica, sighted: ObservedReplica | None) -> float:
-    """When the replica's time to become healthy began."""
+def _begun_at(replica: Replica, sighted: ObservedReplica | None, world: World) -> float:
+    """When the replica's time to become healthy began; it does not run while nobody asks."""
     started_at = sighted.started_at if sighted is not None else None
-    return started_at or replica.created_at or replica.placed_at
+    return world.judged_from(started_at or replica.created_at or replica.placed_at, replica.host)
 
 
 def _absence_of(replica: Replica, label: str, settings: ServiceSettings, world: World) -> Failure | None:
@@ -192,7 +192,7 @@ def _absence_of(replica: Replica, label: str, settings: ServiceSettings, world: 
         if lost * 2 > len(world.hosts) > 1 or world.now < host.since + settings.placement.host_grace_s:
             return None
         return Failure(replica, because("host_lost", f"{label}: the host is lost"), "host")
-    due = missing_due(replica, settings)
+    due = missing_due(replica, settings, world)
     if not host.known or world.now < due:
         return None
     if replica.created_at is not None:
@@ -201,20 +201,27 @@ def _absence_of(replica: Replica, label: str, settings: ServiceSettings, world: 
     return Failure(replica, because("not_created", f"{label} could not be created in {waited_s:g} s"), "host")
 
 
-def missing_due(replica: Replica, settings: ServiceSettings) -> float:
+def overdue_from(by: float, rules: UpdateRules, world: World) -> float:
+    """When a deadline for progress is really past: who has just begun to look gives everything time to show itself."""
+    return max(by, world.watched_since + rules.startup_deadline_s) if world.watched_since else by
+
+
+def missing_due(replica: Replica, settings: ServiceSettings, world: World) -> float:
     """When a replica that is not seen on a host that answers counts as failed."""
     if replica.available_at is not None:
         return replica.available_at
     if replica.created_at is not None:
         return replica.created_at + VANISHED_AFTER_S
-    return replica.placed_at + settings.update.startup_deadline_s
+    return world.judged_from(replica.placed_at) + settings.update.startup_deadline_s
 
 
-def startup_due(replica: Replica, sighted: ObservedReplica | None, settings: ServiceSettings) -> float | None:
+def startup_due(
+    replica: Replica, sighted: ObservedReplica | None, settings: ServiceSettings, world: World
+) -> float | None:
     """When the replica fails for not having become healthy, or None where that clock does not run."""
     if replica.available_at is not None or (sighted is not None and sighted.healthy is True):
         return None
-    return _begun_at(replica, sighted) + settings.update.startup_deadline_s
+    return _begun_at(replica, sighted, world) + settings.update.startup_deadline_s
 
 
 def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:

@@ -75,6 +75,7 @@ class World:
     """All that one decision about one service may know of the outside; ``token`` is this owner's.
 
     ``uncertain``: names of replicas with a call in flight or an answer lost, untouched until seen anew.
+    ``watched_since``: when this owner began to look; what happened before, nobody could have seen.
     """
 
     now: float
@@ -82,6 +83,13 @@ class World:
     hosts: tuple[HostView, ...] = ()
     token: int = 0
     uncertain: frozenset[str] = frozenset()
+    watched_since: float = 0.0
+
+    def judged_from(self, at: float, host: str = "") -> float:
+        """From when a clock that began at ``at`` may count against what is seen: only while it could be seen, by this
+        owner and on a host that answers."""
+        view = self.host(host) if host else None
+        return max(at, self.watched_since, view.since if view is not None else 0.0)
 
     def host(self, name: str) -> HostView | None:
         """The host of that name, or None where the pool no longer has it."""

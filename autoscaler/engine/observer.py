@@ -90,11 +90,19 @@ class Observer:
         await self.prober.close()
         await asyncio.gather(*(target.close() for target in self._targets.values()), return_exceptions=True)
 
-    def world(self, service: str, target: str, now: float, token: int, uncertain: frozenset[str]) -> World:
+    def world(
+        self,
+        service: str,
+        target: str,
+        now: float,
+        token: int,
+        uncertain: frozenset[str],
+        watched_since: float,
+    ) -> World:
         """What the target's hosts show of the service."""
         found = self._by_service.get(service)
         replicas = tuple(self._presented(seen) for seen in found.values()) if found else ()
-        return World(now, replicas, self._host_views(target), token, uncertain)
+        return World(now, replicas, self._host_views(target), token, uncertain, watched_since)
 
     def replicas(self, service: str) -> tuple[ObservedReplica, ...]:
         """The service's replicas as they are seen now."""

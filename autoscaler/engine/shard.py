@@ -44,8 +44,8 @@ from autoscaler.ledger.writing import Ledger
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 from autoscaler.ports.stream import Append, Batch, Outgoing, Topic
 
-Look = Callable[[str, str, float, int, frozenset[str]], World]
-"""(service, target, now, token, uncertain names) -> what its target's hosts show of the service."""
+Look = Callable[[str, str, float, int, frozenset[str], float], World]
+"""(service, target, now, token, uncertain names, watched since) -> what its target's hosts show of the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ class Shard:
     """One partition's services. ``states`` is what the stream holds; nothing is acted on that is not there.
 
     ``warming``: samples since the take-over are still being read; nothing is evaluated until then. ``behind``: so many
-    samples wait that evaluating is put off for a moment, to be done once for more of them.
+    samples wait that evaluating is put off for a moment, to be done once for more of them. ``watched_since``: when the
+    partition was taken over; nobody of ours asked replicas for their health before.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Shard:
         self._stimuli: list[tuple[str, Stimulus]] = []
         self._taken: dict[Topic, int] = dict(record.positions)
         self._next_record = record
+        self.watched_since = record.at
         self._to_plan: set[str] = set()
         self._busy: dict[str, set[str]] = {}
         self._deadlines = Schedule()
@@ -334,7 +336,7 @@ class Shard:
     def _world(self, service: str, settings: ServiceSettings, now: float) -> World:
         busy = self._busy.get(service)
         uncertain = frozenset(busy) if busy else _NOTHING
-        return self.setup.look(service, settings.target, now, self.record.token, uncertain)
+        return self.setup.look(service, settings.target, now, self.record.token, uncertain, self.watched_since)
 
 
 _NOTHING: frozenset[str] = frozenset()

@@ -24,10 +24,18 @@ class ScenarioHost:
         """What runs or ended here, by name."""
         return tuple(self._replicas[name] for name in sorted(self._replicas))
 
-    def look(self, service: str, _target: str, now: float, token: int, uncertain: frozenset[str]) -> World:
+    def look(
+        self,
+        service: str,
+        _target: str,
+        now: float,
+        token: int,
+        uncertain: frozenset[str],
+        watched_since: float,
+    ) -> World:
         """The world as the shard asks for it."""
         mine = tuple(replica for replica in self.replicas if replica.service == service)
-        return World(now, mine, (HostView(HOST, replicas=len(self._replicas)),), token, uncertain)
+        return World(now, mine, (HostView(HOST, replicas=len(self._replicas)),), token, uncertain, watched_since)
 
     def perform(self, action: Action, now: float) -> Outcome:
         """Do it at once."""

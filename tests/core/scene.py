@@ -66,6 +66,7 @@ class Scene:
         self.settings = settings or some_settings()
         self.state = state or ServiceState("web")
         self.now = NOW
+        self.watched_since = 0.0
         self.hosts = {h.name: h for h in (hosts if hosts is not None else (a_host("h1"), a_host("h2")))}
         self.behave = {name.removeprefix("v"): how for name, how in behave.items()}
         self.records: list[Record] = []
@@ -90,7 +91,7 @@ class Scene:
         hosts = tuple(replace(h, replicas=h.replicas + crowd.get(h.name, 0)) for h in self.hosts.values())
         hidden = {h.name for h in hosts if not h.known}
         shown = tuple(c for c in self.containers.values() if c.host not in hidden)
-        return World(self.now, shown, hosts, token=1)
+        return World(self.now, shown, hosts, token=1, watched_since=self.watched_since)
 
     def change_host(self, name: str, **changes: Any) -> None:
         """Something happens to a host."""
@@ -107,6 +108,12 @@ class Scene:
         """A person removes the container of a slot."""
         name = next(n for n, c in self.containers.items() if c.slot == slot)
         del self.containers[name]
+        self.tell(Observed(self.now))
+
+    def take_over_after(self, seconds: float) -> None:
+        """Nobody looks for so long; then another owner does."""
+        self.now += seconds
+        self.watched_since = self.now
         self.tell(Observed(self.now))
 
     # -- stimuli ---------------------------------------------------------------------------------------------------

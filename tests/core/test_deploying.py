@@ -393,3 +393,24 @@ def test_failed_revision_is_never_the_base_of_the_next() -> None:
     rollout = scene.state.rollout
     assert isinstance(rollout, Advancing)
     assert rollout.base is None
+
+
+def test_time_in_which_nobody_looked_is_never_held_against_a_replica() -> None:
+    scene = a_scene(2, v2=silent)
+    scene.deploy(a_spec("2"))
+    scene.take_over_after(10_000.0)
+    assert scene.phase == "advancing", "the new owner has only just begun to ask"
+    scene.run(19)
+    assert scene.phase == "advancing"
+    scene.run(2)
+    assert (scene.verdict("d-1"), scene.reason("d-1")) == ("rolled_back", "startup_deadline")
+
+
+def test_image_is_looked_for_by_the_next_owner_though_the_deadline_passed_while_there_was_none() -> None:
+    scene = a_scene(2, settings=some_settings(kind="docker"))
+    scene.obedient = False
+    scene.deploy(an_image("9"))
+    scene.take_over_after(10_000.0)
+    assert isinstance(scene.state.rollout, Preflight)
+    scene.run(21)
+    assert (scene.verdict("d-1"), scene.reason("d-1")) == ("failed", "deadline")
