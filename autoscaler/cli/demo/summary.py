@@ -38,6 +38,8 @@ def print_summary(board: Board, ending: Ending, console: Console) -> None:
         console.print(Text(f"audit chain {word}: ", style) + Text(ending.chain))
     kept = f"; the directory is kept: {ending.kept}" if ending.kept is not None else ", and nothing is left of it"
     left = f"; left behind: {'; '.join(ending.left_behind)}" if ending.left_behind else kept
+    if ending.requests_unsent:
+        console.print(f"{ending.requests_unsent} requests could not be sent in time: this machine is very busy.")
     console.print(f"{ending.replicas_created} replicas lived in {board.elapsed_s:.0f} s{left}.", highlight=False)
     if ending.ok:
         console.print("Next: [bold]autoscaler init[/] writes a configuration and a policy of your own to run.")
