@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 CHART := helm/autoscaler
-CACHE := $(or $(AUTOSCALER_PARTS_CACHE),$(HOME)/.cache/eventscaler-parts)
+CACHE := $(or $(AUTOSCALER_TEST_PARTS_CACHE),$(HOME)/.cache/eventscaler-parts)
 HELM := $(or $(shell command -v helm),$(wildcard $(CACHE)/bin/helm))
 RULES := $(wildcard $(CHART)/rules/*.yaml)
 

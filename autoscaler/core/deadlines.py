@@ -12,9 +12,15 @@ from autoscaler.core.state import ServiceState
 from autoscaler.core.world import World
 
 
-def next_deadline(state: ServiceState, settings: ServiceSettings, world: World) -> float | None:
-    """The earliest future moment at which the answer of `decide` can change without anything else, or None."""
-    return min((at for at in _deadlines(state, settings, world) if at > world.now), default=None)
+def next_deadline(
+    state: ServiceState, settings: ServiceSettings, world: World, since: float | None = None
+) -> float | None:
+    """The earliest moment after ``since`` at which the answer of `decide` can change without anything else, or None.
+
+    ``since`` is when the service was last decided about (default: now): what has come since then is due, not gone.
+    """
+    after = world.now if since is None else since
+    return min((at for at in _deadlines(state, settings, world) if at > after), default=None)
 
 
 def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:

@@ -268,7 +268,7 @@ class Observer:
             seen.healthy = seen.since = None
             return
         if isinstance(health, Health):
-            address = replica.address.get(health.port, "")
+            address = replica.address.get(health.port) or ("" if health.port else next(iter(replica.address.values()), ""))
             if address:
                 self.prober.watch(replica, health, address)
             if address or not replica.own_check:

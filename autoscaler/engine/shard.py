@@ -95,6 +95,7 @@ class Shard:
         self._to_plan: set[str] = set()
         self._busy: dict[str, set[str]] = {}
         self._deadlines = Schedule()
+        self._decided_at: dict[str, float] = {}
 
     # What comes in. Nothing here decides.
 
@@ -208,7 +209,9 @@ class Shard:
         for service, stimulus in stimuli:
             self._decide(service, stimulus, now)
         if self._evaluates:
-            self._to_plan |= self.evaluator.evaluate_all(now, foreign or {})
+            evaluated = self.evaluator.evaluate_all(now, foreign or {})
+            self._to_plan |= evaluated
+            self._decided_at.update(dict.fromkeys(evaluated, now))
         letters = self._reject_all(now)
         outgoing = self._conclusion.written(self._ledger, self.record.token, self.evaluator.volatile) + letters
         return self._append(outgoing, now) if outgoing else None
@@ -236,6 +239,7 @@ class Shard:
             return
         state = self._conclusion.present(service)
         self._conclusion.keep(service, decide(state, settings, stimulus, self._world(service, settings, now)))
+        self._decided_at[service] = now
         self._to_plan.add(service)
 
     def _reject_all(self, now: float) -> list[Outgoing]:
@@ -305,7 +309,7 @@ class Shard:
                     self._latencies.acting(service, now)
             if busy:
                 self._busy[service] = busy
-            self._deadlines.set(service, next_deadline(state, settings, world))
+            self._deadlines.set(service, next_deadline(state, settings, world, self._decided_at.get(service)))
             tasks = {kind: count for kind, count in active_tasks(state, world).items() if count}
             if tasks:
                 self.tasks[service] = tasks
@@ -321,7 +325,8 @@ class Shard:
         settings = self.setup.services.get(service)
         if settings is not None:
             world = self._world(service, settings, now)
-            self._deadlines.set(service, next_deadline(self.states[service], settings, world))
+            since = self._decided_at.get(service)
+            self._deadlines.set(service, next_deadline(self.states[service], settings, world, since))
 
     # Looking things up.
 

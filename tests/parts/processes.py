@@ -131,7 +131,7 @@ def search_path() -> str:
 def cache() -> Path:
     """Where what was fetched or built for the suite is kept, outside the checkout."""
     default = Path.home() / ".cache" / "eventscaler-parts"
-    return Path(os.environ.get("AUTOSCALER_PARTS_CACHE", default)).absolute()
+    return Path(os.environ.get("AUTOSCALER_TEST_PARTS_CACHE", default)).absolute()
 
 
 def run(*command: str, remedy: str) -> None:

@@ -19,7 +19,7 @@ import psutil
 
 from tests.parts import dockerd, hosts, kafka, processes, prometheus
 
-VARIABLE = "AUTOSCALER_PARTS_RUN"
+VARIABLE = "AUTOSCALER_TEST_PARTS_RUN"
 STOP: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "kafka": kafka.stop_recorded,
     "docker": dockerd.stop_recorded,

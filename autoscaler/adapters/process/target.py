@@ -31,7 +31,7 @@ from autoscaler.adapters.process.record import HOST, PortNumber, Record, Replica
 from autoscaler.adapters.process.watch import Watch
 from autoscaler.configuration.settings import TargetSettings
 from autoscaler.core.actions import Action, Create, Outcome, Remove, Resolve, Start, StopReplica
-from autoscaler.core.revision import RevisionSpec
+from autoscaler.core.revision import Port, RevisionSpec
 from autoscaler.core.world import HostView, ObservedReplica
 from autoscaler.ports.target import HostChange, HostListing, Usage
 
@@ -242,10 +242,11 @@ class ProcessTarget:
         return (self._working_directory or Path.cwd()).absolute()
 
     def _choose_ports(self, action: Create) -> dict[str, PortNumber]:
+        """A number for each declared port; a revision that declares none gets one all the same, in ``PORT``."""
         path = self._directories.path(action.name)
         return {
             name: PortNumber(self._ports.reserve(path) if port.host is None else port.host, port.host is not None)
-            for name, port in action.spec.ports
+            for name, port in action.spec.ports or (("port", Port(0)),)
         }
 
     def _release(self, record: Record) -> None:
