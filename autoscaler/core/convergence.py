@@ -201,7 +201,9 @@ def _stand_still(edit: Edit, held: Held) -> Held:
     held = replace(held, kept=_without_leaving(edit, held.kept))
     for revision, count in held.kept:
         present = edit.of(revision)
-        edit.stop_all(victims(edit, present, len(present) - count))
+        for victim in victims(edit, present, len(present) - count):
+            if not edit.available(victim) or edit.available_count() > demand:
+                edit.stop(victim)
         if len(present) < count:
             used = {r.slot for r in edit.replicas}
             free = (slot for slot in range(max(demand, count) + len(used)) if slot not in used)

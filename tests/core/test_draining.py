@@ -104,3 +104,18 @@ def test_scale_down_while_a_slot_has_two_replicas_takes_both_or_none() -> None:
     scene.evaluate(wishes(1))
     scene.run(5)
     assert len(scene.state.replicas) == 1
+
+
+def test_failure_on_a_draining_host_costs_no_successor_while_the_rollout_is_held() -> None:
+    rules = some_rules(on_failure="hold", max_unavailable=count(1))
+    scene = Scene(spread(3), some_settings(update=rules), [a_host(h) for h in HOSTS])
+    scene.deploy(a_spec("2"))
+    scene.run(20)
+    scene.change(0, healthy=False)
+    assert isinstance(scene.state.rollout, Held)
+    leaving = next(r for r in scene.state.replicas if r.slot == 1)
+    scene.change_host(leaving.host, condition="draining")
+    scene.run(1)
+    before = available(scene)
+    scene.change(1, condition="exited", exit_code=1)
+    assert available(scene) >= before - 1

@@ -24,6 +24,7 @@ REGRESSIONS = (
     (1231, 80.0, 24, "split a demand by what was leaving a draining host"),
     (1297, 80.0, 24, "stopped the next before the last one stood, where a slot's former replica ends first"),
     (1739, 80.0, 24, "emptied a host while the demand was not met"),
+    (7215, 80.0, 24, "stopped what had come in place of a replica that failed on a draining host"),
     (1849, 80.0, 24, "took back what an operator had gone back to"),
 )
 """Seeds whose world once broke a property, and how. A change of the script changes the worlds, so each of these has a
