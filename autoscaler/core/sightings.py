@@ -244,12 +244,7 @@ def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
         if failed != judged.failed:
             judged = replace(judged, failed=failed)
     if isinstance(rollout, Held):
-        # A hold for failure tries no failed replica again; any other hold makes again what it lost.
-        gave_up = rollout.why == "failure"
-        own = gave_up * sum(
-            1 for f in failures if f.blame == "revision" and f.replica.revision == rollout.resumed.target
-        )
-        kept = tuple((n, max(0, count - own) if n == rollout.resumed.target else count) for n, count in rollout.kept)
+        kept = _kept_after(rollout, failures, changes["replicas"])
         resumed = judged if isinstance(judged, Advancing) else rollout.resumed
         rollout = replace(rollout, resumed=resumed, kept=kept)
     elif judged is not rollout:
@@ -257,6 +252,17 @@ def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
     if rollout is not state.rollout and rollout != state.rollout:
         changes["rollout"] = rollout
     draft.add("observed", "heal", because(first.code, text, failed=len(failures)), **changes)
+
+
+def _kept_after(held: Held, failures: list[Failure], left: tuple[Replica, ...]) -> tuple[tuple[int, int], ...]:
+    """What a held rollout keeps after failures: a hold for failure tries no failed replica of the target again, any
+    other hold makes again what it lost. What has come in a failed one's place already counts."""
+    target = held.resumed.target
+    own = sum(1 for f in failures if f.blame == "revision" and f.replica.revision == target)
+    if held.why != "failure" or not own:
+        return held.kept
+    remaining = sum(1 for r in left if r.revision == target)
+    return tuple((n, min(count, max(count - own, remaining)) if n == target else count) for n, count in held.kept)
 
 
 def failed_names(
