@@ -6,12 +6,16 @@ import asyncio
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autoscaler.cli.context import EXIT_DONE, EXIT_FAILED, fail, print_json
 from autoscaler.errors import AutoscalerError
+
+if TYPE_CHECKING:
+    from autoscaler.cli.demo.board import Board
+    from autoscaler.cli.demo.story import Wishes
 
 EXIT_INTERRUPTED = 130
 LINE_CHARS = 120
@@ -46,15 +50,14 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-async def _show(wishes: object, *, as_json: bool) -> int:
+async def _show(wishes: Wishes, *, as_json: bool) -> int:
     from rich.console import Console
 
     from autoscaler.cli.demo.live import Picture
     from autoscaler.cli.demo.plain import Lines
-    from autoscaler.cli.demo.story import Story, Wishes, a_board, report
+    from autoscaler.cli.demo.story import Story, a_board, report
     from autoscaler.cli.demo.summary import print_summary
 
-    assert isinstance(wishes, Wishes)  # noqa: S101
     board = a_board()
     console = Console(stderr=as_json)
     if not console.is_terminal:
@@ -65,7 +68,7 @@ async def _show(wishes: object, *, as_json: bool) -> int:
     story = Story(wishes, board)
     telling = asyncio.create_task(story.tell())
     picture = None if plain else asyncio.create_task(Picture(board, console).run())
-    _cancel_on_signals(telling)
+    _cancel_on_signals(telling, board)
     interrupted = False
     try:
         await telling
@@ -83,7 +86,7 @@ async def _show(wishes: object, *, as_json: bool) -> int:
     return EXIT_DONE if story.ending.ok else EXIT_FAILED
 
 
-def _cancel_on_signals(telling: asyncio.Task[None]) -> None:
+def _cancel_on_signals(telling: asyncio.Task[None], board: Board) -> None:
     """The first signal ends the story, which takes everything away; further ones change nothing about that."""
     asked = False
 
@@ -92,6 +95,7 @@ def _cancel_on_signals(telling: asyncio.Task[None]) -> None:
         if not asked:
             asked = True
             telling.cancel()
+            board.say("Interrupted: everything is taken away.", "failed")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, cancel)

@@ -24,6 +24,8 @@ REPLICA_ROWS = 6
 LINES_MAX = 10
 ROWS_BESIDE_LINES = 26
 """What the picture takes without the last lines; a terminal that is no higher goes without them."""
+WIDE = 100
+"""A narrower terminal goes without the replicas' addresses."""
 WORDS_WIDTH = 56
 """What stands beside the two curves."""
 RATE_TOP, COUNT_TOP = 25.0, 6.0
@@ -40,7 +42,7 @@ class Picture:
 
     async def run(self) -> None:
         """Draw until cancelled; the picture goes away at the end, the summary takes its place."""
-        with Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+        with Live(console=self._console, auto_refresh=False, screen=True, redirect_stdout=False) as live:
             while True:
                 self._turn += 1
                 live.update(self.drawn(), refresh=True)
@@ -49,7 +51,11 @@ class Picture:
     def drawn(self) -> RenderableType:
         """The picture of this moment."""
         board = self._board
-        rows: list[RenderableType] = [self._chapters(), _heading("replicas"), _replicas(board)]
+        rows: list[RenderableType] = [
+            self._chapters(),
+            _heading("replicas"),
+            _replicas(board, narrow=self._console.width < WIDE),
+        ]
         rows += [_heading("load"), self._load(), _heading("autoscaler"), _decision(board), _tasks(board)]
         room = self._console.height - ROWS_BESIDE_LINES
         if room > 1:
@@ -104,9 +110,10 @@ def _heading(name: str) -> Rule:
     return Rule(f"[dim]{name}[/]", align="left", style="dim")
 
 
-def _replicas(board: Board) -> Table:
+def _replicas(board: Board, *, narrow: bool) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", expand=True)
-    for name, width in (("name", 18), ("version", 9), ("identity", 16), ("address", 21)):
+    columns = (("name", 18), ("version", 9), ("identity", 16), ("address", 21))
+    for name, width in columns[:-1] if narrow else columns:
         table.add_column(name, width=width, no_wrap=True)
     table.add_column("health", ratio=1, no_wrap=True)
     table.add_column("requests", width=9, justify="right")
@@ -115,8 +122,7 @@ def _replicas(board: Board) -> Table:
         table.add_row(
             Text(replica.name, "bold"),
             Text(replica.version, _colour(replica.version)),
-            replica.id,
-            replica.address,
+            *([replica.id] if narrow else [replica.id, replica.address]),
             _health(replica),
             "" if "" in board.answered else str(board.answered.get(replica.id, 0)),
         )
@@ -146,10 +152,10 @@ def _decision(board: Board) -> Table:
 
 
 def _tasks(board: Board) -> Text:
-    text = Text.assemble(("active tasks", "bold"), "  ")
+    text = Text("active tasks", "bold")
     for task in TASKS:
         count = board.tasks.get(task, 0)
-        text.append(f"{task} {count}   ", style="bold" if count else "dim")
+        text.append(f"  {task} {count}", style="bold" if count else "dim")
     return text
 
 

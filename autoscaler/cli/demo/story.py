@@ -67,12 +67,12 @@ class Story:
     """One telling. `tell` once."""
 
     def __init__(self, wishes: Wishes, board: Board) -> None:
-        token = secrets.token_hex(3)
+        token = secrets.token_hex(4)
         self.ending = Ending()
         self._wishes = wishes
         self._board = board
         self._cluster = f"demo-{token}"
-        self._directory = Path(tempfile.mkdtemp(prefix=f"autoscaler-demo-{token}-"))
+        self._directory = Path(tempfile.gettempdir()) / f"autoscaler-demo-{token}"
         self._environ = environment(keep_security=bool(wishes.brokers))
         self._stage = self._a_stage()
         self._configuration: Configuration | None = None
@@ -102,7 +102,7 @@ class Story:
                     chapter.progress, chapter.why = "failed", "interrupted"
                 elif chapter.progress == "ahead":
                     chapter.progress = "not reached"
-            await self._clear()
+            await self._clear_surely()
         told = all(chapter.progress == "ok" for chapter in self._board.chapters)
         if told and not self.ending.verified_chain:
             self.ending.why = f"the audit chain is broken: {self.ending.chain}"
@@ -114,6 +114,7 @@ class Story:
 
     async def _play(self) -> None:
         self._board.say(f"On stage: {self._board.parts}. Everything lives in {self._directory}.")
+        self._directory.mkdir(mode=0o700)
         await _to_the_end(self._stage.prepare)
         scene, member = await self._open()
         try:
@@ -229,6 +230,15 @@ class Story:
 
     # Taking away.
 
+    async def _clear_surely(self) -> None:
+        """Clear up; a cancellation that comes meanwhile takes effect afterwards."""
+        clearing = asyncio.create_task(self._clear())
+        try:
+            await asyncio.shield(clearing)
+        except asyncio.CancelledError:
+            await clearing
+            raise
+
     async def _end_background(self) -> None:
         for task in self._background:
             task.cancel()
@@ -261,7 +271,7 @@ class Story:
     async def _remove_directory(self) -> None:
         if self._wishes.keep:
             self.ending.kept = self._directory
-        else:
+        elif self._directory.exists():
             await asyncio.to_thread(shutil.rmtree, self._directory)
 
 

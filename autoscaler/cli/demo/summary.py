@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -9,28 +10,28 @@ from rich.text import Text
 from autoscaler.cli.demo.board import Board
 from autoscaler.cli.demo.story import Ending
 
-MARKS = {"ok": ("✔ seen", "green"), "failed": ("✘ failed", "bold red")}
+MARKS = {"ok": ("✔", "green"), "failed": ("✘", "bold red")}
 
 
 def print_summary(board: Board, ending: Ending, console: Console) -> None:
     """A table of chapters, the chain, and one line on what to do next."""
-    table = Table(title=f"autoscaler demo: {board.parts}", title_justify="left", title_style="bold", expand=False)
-    table.add_column("chapter", style="bold", no_wrap=True)
+    table = Table(title=f"autoscaler demo: {board.parts}", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
+    table.add_column("chapter", style="bold", no_wrap=True)
     for name in ("seconds", "events", "requests", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what was seen")
     for chapter in board.chapters:
-        mark, style = MARKS.get(chapter.progress, ("· not reached", "dim"))
+        mark, style = MARKS.get(chapter.progress, ("·", "dim"))
         failed = Text(str(chapter.failed_requests), style="bold red" if chapter.failed_requests else "")
         table.add_row(
-            chapter.name,
             Text(mark, style=style),
+            chapter.name,
             f"{chapter.seconds:.1f}",
             str(chapter.events),
             str(chapter.requests),
             failed,
-            chapter.note if chapter.progress == "ok" else chapter.why,
+            (chapter.note if chapter.progress == "ok" else chapter.why) or Text("not reached", style="dim"),
         )
     console.print(table)
     if ending.chain:
@@ -44,4 +45,4 @@ def print_summary(board: Board, ending: Ending, console: Console) -> None:
     if ending.ok:
         console.print("Next: [bold]autoscaler init[/] writes a configuration and a policy of your own to run.")
     else:
-        console.print(Text(f"The demo failed: {ending.why or 'interrupted'}", style="bold red"))
+        console.print(Text(f"The demo failed: {ending.why}" if ending.why else "Interrupted.", style="bold red"))
