@@ -10,7 +10,8 @@ has the form *what is wrong, where, what to do*, and never echoes a secret or an
     ├── LedgerError             our own record that cannot be read or written: stop that partition
     ├── PolicyFailed            a plugin raised, was late, or returned nonsense
     ├── StreamError             the stream: .outcome = unavailable | unknown
-    │   └── Fenced              another member owns the partition now
+    │   ├── Fenced              another member owns the partition now
+    │   └── TooLarge            a message that no topic takes, ever: make it smaller
     └── TargetError             a host: .retriable, .outcome = refused | unavailable | unknown
         └── Conflict            the name is taken by something else
 """
@@ -99,10 +100,14 @@ class StreamError(AutoscalerError):
     """The stream did not do what was asked.
 
     ``unavailable``: surely not written, try again. ``unknown``: it may have been written; read the state back.
+    ``partition``: the one that has to be taken over and sought anew before it can be read on.
     """
 
-    def __init__(self, text: str, outcome: Literal["unavailable", "unknown"] = "unavailable") -> None:
+    def __init__(
+        self, text: str, outcome: Literal["unavailable", "unknown"] = "unavailable", partition: int | None = None
+    ) -> None:
         self.outcome = outcome
+        self.partition = partition
         super().__init__(text)
 
 
@@ -110,6 +115,19 @@ class Fenced(StreamError):
     """Another member owns the partition now; stop acting for it at once."""
 
     def __init__(self, text: str) -> None:
+        super().__init__(text, "unavailable")
+
+
+class TooLarge(StreamError):
+    """A message is larger than its topic takes: nothing was written, and the same append can never succeed.
+
+    ``topic`` is the role's name, ``size`` that of key, value and headers in bytes.
+    """
+
+    def __init__(self, text: str, topic: str, key: bytes, size: int) -> None:
+        self.topic = topic
+        self.key = key
+        self.size = size
         super().__init__(text, "unavailable")
 
 

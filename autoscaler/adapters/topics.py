@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoscaler.errors import StreamError
+from autoscaler.errors import TooLarge
 from autoscaler.ports.stream import INPUTS, Headers, Topic
 
 OBSERVER_SUFFIX = ".observe"
@@ -54,10 +54,11 @@ def topic_name(prefix: str, topic: Topic) -> str:
 
 
 def refuse_oversize(topic: Topic, key: bytes | None, value: bytes | None, headers: Headers, doing: str) -> None:
-    """Raise `StreamError` where a message is larger than its topic takes, before anything is written."""
+    """Raise `TooLarge` where a message is larger than its topic takes, before anything is written."""
     size = len(key or b"") + len(value or b"") + sum(len(name) + len(held) + HEADER_BYTES for name, held in headers)
     if size + RECORD_BYTES > MESSAGE_BYTES_MAX[topic]:
-        raise StreamError(f"{doing}: a message of {size} bytes is more than {topic} takes ({MESSAGE_BYTES_MAX[topic]})")
+        text = f"{doing}: a message of {size} bytes is more than {topic} takes ({MESSAGE_BYTES_MAX[topic]})"
+        raise TooLarge(text, topic.value, key or b"", size)
 
 
 def compacted(topic: Topic) -> bool:

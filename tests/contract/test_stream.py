@@ -11,7 +11,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.errors import ConfigurationError, Fenced, StreamError
+from autoscaler.errors import ConfigurationError, Fenced, StreamError, TooLarge
 from autoscaler.ports.stream import INPUTS, Append, Outgoing, Topic, partition_of
 from tests.contract.stream_kinds import (
     KINDS,
@@ -133,7 +133,7 @@ async def test_a_message_of_a_megabyte_passes_and_a_larger_one_is_refused(stream
     large = b"x" * 1_000_000
 
     await client.publish(Topic.DEPLOYMENTS, b"web", large)
-    with pytest.raises(StreamError):
+    with pytest.raises(TooLarge):
         await client.publish(Topic.DEPLOYMENTS, b"web", large * 2)
     await client.publish(Topic.DEPLOYMENTS, b"web", b"small")
 
@@ -181,6 +181,29 @@ async def test_seek_goes_back_and_forth(stream: StreamKind) -> None:
 
     assert (again, last) == ([b"1", b"2", b"3", b"4"], [b"4"])
     assert await silent(member)
+
+
+async def test_after_a_seek_back_nothing_comes_from_beyond_before_what_lies_there(stream: StreamKind) -> None:
+    member, client = stream.member(), stream.client()
+    await own_all(member)
+    await client.open()
+    places = [await client.publish(Topic.CONTROL, b"web", b"%d" % number) for number in range(5)]
+    partition = places[0].partition
+    await collect(member, 5)
+
+    for turn in range(10):
+        # Messages arrive, and a poll may be under way, at any moment of the take-over.
+        polling = asyncio.create_task(member.poll(0.2))
+        await client.publish(Topic.CONTROL, b"web", b"late")
+        await asyncio.sleep(0.02 * (turn % 4))
+        await member.take_over(partition)
+        before = polling.done()
+        await member.seek(partition, {Topic.CONTROL: 1})
+        polled = await polling
+        found = [] if before else messages_of(polled, Topic.CONTROL)
+        want = 5 + turn - len(found)
+        found += messages_of(await collect(member, want), Topic.CONTROL) if want else []
+        assert [message.offset for message in found] == list(range(1, 6 + turn))
 
 
 async def test_a_time_is_found_by_its_first_message_or_the_end(stream: StreamKind) -> None:
@@ -287,14 +310,29 @@ async def test_a_refused_record_leaves_nothing_of_its_append(stream: StreamKind)
     await member.append(an_append(state=b"good"))
     too_large = Outgoing(Topic.AUDIT, b"web", b"x" * 3_000_000)
 
-    with pytest.raises(StreamError) as raised:
+    with pytest.raises(TooLarge) as raised:
         await member.append(Append(0, (Outgoing(Topic.STATE, b"web", b"bad"), too_large), {}))
 
-    assert not isinstance(raised.value, Fenced)
+    assert (raised.value.topic, raised.value.key, raised.value.size) == (Topic.AUDIT, b"web", 3_000_003)
+    assert raised.value.outcome == "unavailable"
+    await member.append(an_append(state=b"good"))
     assert [message.value for message in (await member.take_over(0)).messages] == [b"good"]
     await member.append(an_append(state=b"better"))
-    assert [message.value for message in await everything(client, Topic.STATE, 0)] == [b"good", b"better"]
-    assert [message.value for message in await everything(client, Topic.AUDIT, 0)] == [b"why good", b"why better"]
+    assert [message.value for message in await everything(client, Topic.STATE, 0)] == [b"good", b"good", b"better"]
+    audit = [message.value for message in await everything(client, Topic.AUDIT, 0)]
+    assert audit == [b"why good", b"why good", b"why better"]
+
+
+async def test_a_state_record_beyond_its_limit_is_refused_as_one_that_can_never_succeed(stream: StreamKind) -> None:
+    member = stream.member()
+    await own_all(member)
+
+    with pytest.raises(TooLarge) as raised:
+        await member.append(Append(1, (Outgoing(Topic.STATE, b"web", b"x" * (8 * 1024 * 1024)),), {}))
+
+    assert (raised.value.topic, raised.value.key) == (Topic.STATE, b"web")
+    await member.append(an_append(1, state=b"smaller"))
+    assert [message.value for message in (await member.take_over(1)).messages] == [b"smaller"]
 
 
 async def test_a_take_over_restores_the_latest_of_each_key(stream: StreamKind) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
-from autoscaler.adapters.kafka.connection import FOREIGN, connection_options, let_go, translated, within
+from autoscaler.adapters.kafka.connection import connection_options, let_go, translated, within
 from autoscaler.adapters.kafka.connection import start as start_client
 from autoscaler.adapters.kafka.topology import agreed_partitions, partitions_by_topic
+from autoscaler.adapters.kafka.unreadable import read_carefully, unreadable
 from autoscaler.adapters.topics import refuse_oversize, topic_name
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import StreamError
@@ -167,6 +168,17 @@ async def _all_read(consumer: Any, ends: Mapping[Any, int]) -> bool:
     return True
 
 
+async def _past(consumer: Any, positions: Mapping[Any, int], doing: str) -> Mapping[Any, list[Any]]:
+    """What stands at the positions, with a stub for each record that the library cannot read."""
+    read = await read_carefully(consumer, positions, PAGE, doing)
+    for place, part in read.items():
+        if part.trouble and not part.messages and part.position == positions[place]:
+            where = f"{place.topic} partition {place.partition} offset {part.position}"
+            raise StreamError(f"{doing}: what stands at {where} cannot be read ({part.trouble})")
+        consumer.seek(place, part.position)
+    return {place: part.messages for place, part in read.items()}
+
+
 async def _flushed(producer: Any) -> None:
     # What others have in flight may still succeed.
     flushing = asyncio.ensure_future(producer.flush())
@@ -193,8 +205,10 @@ async def _pages(
             found = await consumer.getmany(timeout_ms=FOLLOW_MS if follow else 20, max_records=PAGE)
         except OffsetOutOfRangeError as error:
             raise StreamError(f"{doing}: retention has overtaken the reader. Start again", "unavailable") from error
-        except FOREIGN as error:
-            raise translated(error, doing) from error
+        except Exception as error:
+            if not unreadable(error):
+                raise translated(error, doing) from error
+            found = await _past(consumer, {place: await consumer.position(place) for place in ends}, doing)
         latest = {place: consumer.last_poll_timestamp(place) for place in ends}
         if found or latest != told:
             moved_at, told = loop.time(), latest

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.client import ConnectionGroup
@@ -18,6 +19,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionE
 from aiokafka.protocol.group import LeaveGroupRequest
 
 from autoscaler.adapters.kafka.connection import FOREIGN, connection_options, let_go, start, translated
+from autoscaler.adapters.kafka.unreadable import Found, read_carefully, unreadable
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import Fenced, StreamError
 from autoscaler.ports.stream import Batch, Topic
@@ -40,6 +42,17 @@ SILENCE_S = 3.0
 
 STALL_S = 60.0
 """A broker answers, yet no fetch succeeds: past this the consumer is made anew."""
+
+LOCATE_MAX = 3
+"""How often a batch is fetched that cannot be located, as it may have been damaged on its way, before it halts."""
+
+
+class _Fetched(NamedTuple):
+    """What a fetch found, and what ended it early. ``careful``: the places that were read past the library."""
+
+    messages: dict[Any, list[Any]]
+    error: Exception | None = None
+    careful: Mapping[Any, Found] = {}
 
 
 class Assignments(Protocol):
@@ -67,7 +80,9 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._next: dict[Any, int] = {}
         self._paused: set[Any] = set()
         self._outdated: set[Any] = set()
-        self._fetch: asyncio.Task[dict[Any, list[Any]]] | None = None
+        self._fetch: asyncio.Task[_Fetched] | None = None
+        self._untold: list[StreamError] = []
+        self._unlocated: dict[Any, int] = {}
         self._probe: asyncio.Task[None] | None = None
         self._told: dict[Any, int | None] = {}
         self._heard_at = self._fetched_at = 0.0
@@ -131,9 +146,11 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             except IllegalStateError as error:
                 raise Fenced(f"read partition {partition}: the group is about to give it away") from error
             self._next[place] = offset
+            self._unlocated.pop(place, None)
             self._mark_outdated(place)
             if place not in self._paused:
                 self.consumer.resume(place)
+        self._untold = [error for error in self._untold if error.partition != partition]
         self._fetched_at = asyncio.get_running_loop().time()
 
     def pause(self, partition: int, topics: Sequence[Topic]) -> None:
@@ -142,8 +159,8 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             self._paused.add(place)
             if place in self._next:
                 self.consumer.pause(place)
-                if self._mark_outdated(place):
-                    self.consumer.seek(place, self._next[place])
+                self._mark_outdated(place)
+                self._rewind(place)
 
     def resume(self, partition: int, topics: Sequence[Topic]) -> None:
         """Fetch on from where delivery stopped."""
@@ -166,6 +183,8 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def poll(self, timeout_s: float) -> list[Batch]:
         """New messages, deployments and control first. Raises `StreamError` while the brokers are away."""
+        if self._untold:
+            raise self._untold.pop(0)
         if self._broken:
             await self._renew()
         loop = asyncio.get_running_loop()
@@ -176,22 +195,30 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._fetch = asyncio.create_task(self._fetch_some(min(left_s, POLL_S_MAX)))
             done, _ = await asyncio.wait({self._fetch}, timeout=left_s)
             batches = self._taken() if done else []
+            if self._untold and not batches:
+                raise self._untold.pop(0)
             self._watch(heard=bool(batches))
             if batches or loop.time() >= give_up_at:
                 return batches
 
     def _taken(self) -> list[Batch]:
-        """The finished fetch's messages."""
+        """The finished fetch's messages; what went wrong is kept to be told when there are none."""
         if self._fetch is None:
             return []
         fetch, self._fetch = self._fetch, None
         outdated, self._outdated = self._outdated, set()
-        try:
-            found = fetch.result()
-        except FOREIGN as error:
-            self._failed(error)
-            return []
-        return self._batches(found, outdated)
+        fetched = fetch.result()
+        batches = self._batches(fetched.messages, outdated)
+        for place, found in fetched.careful.items():
+            if place in self._next and place not in outdated:
+                self._read_past(place, found)
+        for place in outdated:
+            if fetched.messages.get(place):
+                # The library's position is behind what was just thrown away.
+                self._rewind(place)
+        if fetched.error is not None:
+            self._failed(fetched.error)
+        return batches
 
     async def close(self) -> None:
         """Leave the group and stop, within a few seconds."""
@@ -209,24 +236,58 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
     def _places(self, partition: int, topics: Sequence[Topic]) -> list[Any]:
         return [TopicPartition(self._names[topic], partition) for topic in topics]
 
-    def _mark_outdated(self, place: Any) -> bool:
-        """Whether a finished fetch that nobody took yet may hold messages of the place; they will not be delivered."""
-        if self._fetch is None or not self._fetch.done():
-            return False
-        self._outdated.add(place)
-        return True
+    def _mark_outdated(self, place: Any) -> None:
+        """What the fetch at hand holds of the place, or still finds, will not be delivered."""
+        if self._fetch is not None:
+            self._outdated.add(place)
 
-    async def _fetch_some(self, timeout_s: float) -> dict[Any, list[Any]]:
-        consumer = self.consumer
-        urgent = [place for place in self._next if self._roles[place.topic] is not Topic.METRICS]
+    def _rewind(self, place: Any) -> None:
+        """Let the library go on where delivery stopped."""
+        if place in self._next:
+            # Not assigned any more: the partition is about to be given away.
+            with suppress(IllegalStateError):
+                self.consumer.seek(place, self._next[place])
+
+    async def _fetch_some(self, timeout_s: float) -> _Fetched:
         found: dict[Any, list[Any]] = {}
-        if urgent:
-            found = await consumer.getmany(*urgent, timeout_ms=0, max_records=POLL_RECORDS)
-        timeout_ms = 0 if found else max(1, int(timeout_s * 1000))
-        more = await consumer.getmany(timeout_ms=timeout_ms, max_records=POLL_RECORDS)
+        try:
+            urgent = [place for place in self._next if self._roles[place.topic] is not Topic.METRICS]
+            if urgent:
+                found = await self.consumer.getmany(*urgent, timeout_ms=0, max_records=POLL_RECORDS)
+            timeout_ms = 0 if found else max(1, int(timeout_s * 1000))
+            more = await self.consumer.getmany(timeout_ms=timeout_ms, max_records=POLL_RECORDS)
+        except Exception as error:  # noqa: BLE001 - whatever the library meets in a record: nothing may leave `poll`
+            return await self._fetch_carefully(error) if unreadable(error) else _Fetched(found, error)
         for place, messages in more.items():
             found[place] = found[place] + messages if place in found else messages
-        return found
+        return _Fetched(found)
+
+    async def _fetch_carefully(self, error: Exception) -> _Fetched:
+        """Read past the library: it has thrown away what it had found, of all places, and will meet the same again."""
+        LOGGER.warning("a record cannot be read (%s); reading one by one", type(error).__name__)
+        positions = {place: offset for place, offset in self._next.items() if place not in self._paused}
+        try:
+            found = await read_carefully(self.consumer, positions, POLL_RECORDS, "read the inputs")
+        except StreamError as failure:
+            return _Fetched({}, failure)
+        return _Fetched({place: part.messages for place, part in found.items()}, None, found)
+
+    def _read_past(self, place: Any, found: Found) -> None:
+        """Let the library go on behind what was read past it; halt where nothing can be read on from."""
+        moved = found.position > self._next[place] or bool(found.messages)
+        self._next[place] = max(self._next[place], found.position)
+        self._rewind(place)
+        if not found.trouble or moved:
+            self._unlocated.pop(place, None)
+            return
+        self._unlocated[place] = self._unlocated.get(place, 0) + 1
+        if self._unlocated[place] >= LOCATE_MAX:
+            self.consumer.pause(place)
+            del self._next[place], self._unlocated[place]
+            text = f"{place.topic} partition {place.partition} cannot be read on from offset {found.position}"
+            LOGGER.error("%s: %s", text, found.trouble)
+            remedy = "That topic of the partition stands still; check the broker's disk, then restart this member"
+            self._untold.append(StreamError(f"read the inputs: {text} ({found.trouble}). {remedy}"))
 
     def _batches(self, found: Mapping[Any, list[Any]], outdated: set[Any]) -> list[Batch]:
         urgent: list[Batch] = []
@@ -240,7 +301,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             (metrics if topic is Topic.METRICS else urgent).append(Batch(topic, place.partition, messages))
         return urgent + metrics
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: Exception) -> None:
         if isinstance(error, NoOffsetForPartitionError):
             # The library asked for a committed position before `on_partitions_assigned` set one.
             return
@@ -249,18 +310,24 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         # Nothing tells a failed coordination from a dead one, so the consumer is made anew after either.
         self._broken = type(error) in (KafkaError, IllegalStateError, AssertionError, AttributeError)
-        raise translated(error, "read the inputs") from error
+        told = translated(error, "read the inputs")
+        told.__cause__ = error
+        self._untold.append(told)
 
     def _out_of_range(self, positions: Mapping[Any, int]) -> None:
         """The log no longer, or never, held our position: stop that topic of the partition and say so; others go on."""
-        lines = []
         for place, offset in positions.items():
-            if place in self._next:
-                self.consumer.pause(place)
-                del self._next[place]
-                lines.append(f"{place.topic} partition {place.partition} no longer holds offset {offset}")
-        if lines:
-            raise StreamError(f"read the inputs: {'; '.join(lines)}. Take the partition over and seek anew", "unknown")
+            if place not in self._next:
+                continue
+            if offset < self._next[place]:
+                # Of a position that was left since.
+                self._rewind(place)
+                continue
+            self.consumer.pause(place)
+            del self._next[place]
+            text = f"{place.topic} partition {place.partition} no longer holds offset {offset}"
+            remedy = "Take the partition over and seek anew"
+            self._untold.append(StreamError(f"read the inputs: {text}. {remedy}", "unknown", place.partition))
 
     def _watch(self, *, heard: bool = False) -> None:
         """Raise where no broker has given a sign of life for a while."""
@@ -293,6 +360,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         await self.on_partitions_revoked(())
         await self.close()
         self._outdated.clear()
+        self._untold.clear()
         self._told.clear()
         await self.open()
         self._broken = False

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from autoscaler.adapters.kafka.connection import let_go, start, within
-from autoscaler.errors import StreamError
+from autoscaler.errors import LedgerError, StreamError
 from autoscaler.ports.stream import INPUTS, Message, Restored, Topic
 
 STALL_S = 10.0
@@ -20,7 +20,10 @@ FETCH_BYTES = 8 * 1024 * 1024
 
 
 async def read_state(options: Mapping[str, Any], partition: int, names: Mapping[Topic, str]) -> Restored:
-    """The latest message of each key and the range of each input topic. Raises `StreamError` (unavailable)."""
+    """The latest message of each key and the range of each input topic.
+
+    Raises `StreamError` (unavailable), or `LedgerError` where a record of the state cannot be read.
+    """
     doing = f"restore partition {partition}"
     consumer = AIOKafkaConsumer(
         enable_auto_commit=False,
@@ -60,7 +63,14 @@ async def _read_to(consumer: Any, place: Any, end: int, doing: str) -> dict[byte
         elif loop.time() - moved_at > STALL_S:
             raise StreamError(f"{doing}: no progress for {STALL_S:.0f} s at offset {position} of {end}")
         # Short, because a marker moves the position without ending the wait for messages.
-        found = await within(STALL_S, consumer.getmany(timeout_ms=20, max_records=PAGE), doing)
+        try:
+            found = await within(STALL_S, consumer.getmany(timeout_ms=20, max_records=PAGE), doing)
+        except StreamError:
+            raise
+        except Exception as error:
+            # Not one of ours, as we write none such; passing it over could revive what it replaced.
+            where = f"{place.topic.rpartition('.')[2]} partition {place.partition} from offset {position}"
+            raise LedgerError(f"{doing}: a record in {where} cannot be read ({type(error).__name__})") from error
         for message in found.get(place, ()):
             latest.pop(message.key, None)
             latest[message.key] = message
