@@ -11,21 +11,24 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from autoscaler.core.facts import EventRef
 from autoscaler.core.revision import RevisionSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Find out what ``spec.image`` is on the hosts, once, and pin it."""
+    """Find out what ``spec.image`` is on the hosts, once, and pin it; ``event`` is the deployment that asks for it."""
 
     service: str
     spec: RevisionSpec
+    event: EventRef | None = None
     kind: Literal["resolve"] = "resolve"
 
     @property
     def key(self) -> str:
-        """One resolution of an image is in flight at a time for a service."""
-        return f"{self.service}.resolve"
+        """One resolution is in flight at a time for a deployment: an overtaken one keeps nobody waiting."""
+        asked_by = f"{self.event.source}/{self.event.id}" if self.event is not None else self.spec.image
+        return f"{self.service}.resolve/{asked_by}/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ def plan(state: ServiceState, settings: ServiceSettings, world: World, cluster: 
     """The actions that bring the hosts closer to the wanted list; empty when they agree."""
     actions: list[Action] = []
     if isinstance(state.rollout, Preflight):
-        actions.append(Resolve(state.service, state.rollout.deployment.spec))
+        deployment = state.rollout.deployment
+        actions.append(Resolve(state.service, deployment.spec, deployment.event))
     seen = observed_by_identity(world)
     wanted = {(r.slot, r.revision, r.attempt) for r in state.replicas}
     for replica in state.replicas:

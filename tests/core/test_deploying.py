@@ -414,3 +414,20 @@ def test_image_is_looked_for_by_the_next_owner_though_the_deadline_passed_while_
     assert isinstance(scene.state.rollout, Preflight)
     scene.run(21)
     assert (scene.verdict("d-1"), scene.reason("d-1")) == ("failed", "deadline")
+
+
+def test_image_that_is_slow_to_resolve_keeps_no_later_deployment_waiting() -> None:
+    scene = Scene(settings=some_settings(kind="docker"))
+    scene.obedient = False
+    scene.deploy(an_image("1"), "d-1")
+    [slow] = plan(scene.state, scene.settings, scene.world(), "shop")
+    scene.now += 59
+    scene.deploy(an_image("2"), "d-2")
+    [next_one] = plan(scene.state, scene.settings, scene.world(), "shop")
+    assert slow.key != next_one.key
+    scene.run(59)
+    assert (scene.phase, scene.verdict("d-1"), scene.verdict("d-2")) == ("preflight", "superseded", "")
+    scene.tell(OutcomeArrived(scene.now, Outcome(slow, "done", pinned="shop/web@sha256:1")))
+    assert scene.phase == "preflight"
+    scene.tell(OutcomeArrived(scene.now, Outcome(next_one, "done", pinned="shop/web@sha256:2")))
+    assert scene.phase == "advancing"
