@@ -17,7 +17,7 @@ from autoscaler.core.facts import Reason
 from autoscaler.core.holding import composition
 from autoscaler.core.rollout import Advancing, Halted, Held, Preflight, Retired, Retiring, RollingBack, Rollout
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import Failure, is_dispensable
+from autoscaler.core.sightings import Failure, is_dispensable, still_unasked
 from autoscaler.core.split import split_demand, stops_first, surge_and_unavailable
 from autoscaler.core.state import Replica
 from autoscaler.core.world import World
@@ -305,7 +305,7 @@ def _stop_round(edit: Edit, target: int, available_min: int, *, going_back: bool
     standing_new = [r for r in new if r not in stops]
     ready = sum(1 for r in standing_new if edit.available(r))
     cap = len(old) + ready - available_min
-    for replica in sorted((r for r in old if not edit.available(r)), key=lambda r: (_proven(edit, r), r.slot)):
+    for replica in _first_to_go(edit, old):
         nothing_lost = is_dispensable(replica, edit.sighted(replica)) or ready >= edit.state.demand
         if nothing_lost if going_back else cap > 0:
             stops.append(replica)
@@ -317,6 +317,19 @@ def _stop_round(edit: Edit, target: int, available_min: int, *, going_back: bool
     stops += serving[: max(0, min(spare, len(serving) if going_back else cap))]
     edit.stop_all(stops)
     return len(stops)
+
+
+def _first_to_go(edit: Edit, old: Sequence[Replica]) -> list[Replica]:
+    """The old ones that are not available: what is known to be sick or never was available, then what is not known;
+    not that which a new owner has had no time to ask."""
+
+    def rank(replica: Replica) -> tuple[bool, bool, int]:
+        return (not is_dispensable(replica, edit.sighted(replica)), _proven(edit, replica), replica.slot)
+
+    rules, world = edit.settings.update, edit.world
+    return sorted(
+        (r for r in old if not edit.available(r) and not still_unasked(r, edit.sighted(r), rules, world)), key=rank
+    )
 
 
 def _proven(edit: Edit, replica: Replica) -> bool:

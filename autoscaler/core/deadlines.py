@@ -7,9 +7,19 @@ from collections.abc import Iterator
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.rollout import Advancing, Held, Preflight, RollingBack, Soaking
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import is_serving, missing_due, observed_by_identity, overdue_from, startup_due
-from autoscaler.core.state import ServiceState
+from autoscaler.core.sightings import (
+    available_due,
+    missing_due,
+    observed_by_identity,
+    overdue_from,
+    startup_due,
+    still_unasked,
+)
+from autoscaler.core.state import Replica, ServiceState
 from autoscaler.core.world import World
+
+PENDING_RETRY_S = 15.0
+"""A slot that found no host is tried again so much later, should no event say before that there is room."""
 
 
 def next_deadline(
@@ -32,6 +42,8 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
     yield from _replica_deadlines(state, settings, world)
     for setback in state.setbacks:
         yield setback.retry_at
+    if state.pending is not None:
+        yield world.now + PENDING_RETRY_S
 
 
 def _rollout_deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:
@@ -62,20 +74,27 @@ def _replica_deadlines(state: ServiceState, settings: ServiceSettings, world: Wo
             due = startup_due(replica, sighted, settings, world)
             if due is not None:
                 yield due
-            if sighted is not None and sighted.healthy_since is not None and is_serving(sighted):
-                yield sighted.healthy_since + rules.min_healthy_s
+            ready = available_due(replica, sighted, rules, world) if sighted is not None else None
+            if ready is not None:
+                yield ready
         elif current is not None and current.standing == "healthy" and replica.revision == current.number:
             yield replica.available_at + rules.soak_s
+        if still_unasked(replica, sighted, rules, world):
+            yield overdue_from(0.0, rules, world)
         if sighted is None:
-            host = world.host(replica.host)
-            if host is not None and host.condition == "lost":
-                yield host.since + settings.placement.host_grace_s
-            elif host is not None and host.known:
-                yield missing_due(replica, settings, world)
+            yield from _absence_deadlines(replica, settings, world)
     if settings.update.order != "start_first":
-        for replica in state.replicas:
-            if replica.created_at is None:
-                yield world.judged_from(replica.placed_at) + rules.stop_deadline_s
+        yield from (
+            world.judged_from(r.placed_at) + rules.stop_deadline_s for r in state.replicas if r.created_at is None
+        )
+
+
+def _absence_deadlines(replica: Replica, settings: ServiceSettings, world: World) -> Iterator[float]:
+    host = world.host(replica.host)
+    if host is not None and host.condition == "lost":
+        yield host.since + settings.placement.host_grace_s
+    elif host is not None and host.known:
+        yield missing_due(replica, settings, world)
 
 
 def next_evaluation(state: ServiceState, settings: ServiceSettings, at: float) -> float | None:

@@ -66,6 +66,14 @@ def is_dispensable(replica: Replica, seen: ObservedReplica | None) -> bool:
     return seen is not None and (seen.healthy is False or seen.condition != "running")
 
 
+def still_unasked(replica: Replica, seen: ObservedReplica | None, rules: UpdateRules, world: World) -> bool:
+    """Whether a replica that was available once is not known to be so now only because its owner has just begun to
+    look."""
+    if replica.available_at is None or seen is None or seen.condition != "running" or seen.healthy is not None:
+        return False
+    return bool(world.watched_since) and world.now < overdue_from(0.0, rules, world)
+
+
 def note_sightings(draft: Draft, settings: ServiceSettings, world: World) -> list[Failure]:
     """Record what became available and what failed; the failures are returned for the phase to judge."""
     seen = observed_by_identity(world)
@@ -96,13 +104,8 @@ def _note_available(
             if replica.created_at is None and sighted.name not in world.uncertain:
                 noted = replace(noted, created_at=world.now)
                 found.append(label)
-            since = sighted.healthy_since
-            if (
-                sighted.healthy
-                and since is not None
-                and since + rules.min_healthy_s <= world.now
-                and is_serving(sighted)
-            ):
+            due = available_due(replica, sighted, rules, world)
+            if due is not None and due <= world.now:
                 noted = replace(noted, available_at=world.now, created_at=noted.created_at or world.now)
                 fresh.append(label)
         replicas.append(noted)
@@ -147,7 +150,7 @@ def _failure_of(
     if sighted is None:
         return _absence_of(replica, label, settings, world)
     if sighted.condition == "exited":
-        lived = f" after {world.now - sighted.started_at:.1f} s" if sighted.started_at else ""
+        lived = f" after {max(0.0, world.now - sighted.started_at):.1f} s" if sighted.started_at else ""
         note = f": {sighted.note}" if sighted.note else ""
         text = f"{label} exited with code {sighted.exit_code}{lived}{note}"
         return Failure(replica, because("exited", text, exit_code=sighted.exit_code or 0), "revision")
@@ -178,8 +181,24 @@ def is_judged(state: ServiceState, replica: Replica) -> bool:
 
 def _begun_at(replica: Replica, sighted: ObservedReplica | None, world: World) -> float:
     """When the replica's time to become healthy began; it does not run while nobody asks."""
-    started_at = sighted.started_at if sighted is not None else None
-    return world.judged_from(started_at or replica.created_at or replica.placed_at, replica.host)
+    return world.judged_from(_started_at(replica, sighted, world), replica.host)
+
+
+def _started_at(replica: Replica, sighted: ObservedReplica | None, world: World) -> float:
+    """When it started, as its host says, where our own clock does not say otherwise: not before it was made, and not
+    in time to come."""
+    made_at = replica.created_at or replica.placed_at
+    told = sighted.started_at if sighted is not None else None
+    return max(told, made_at) if told is not None and told <= world.now else made_at
+
+
+def available_due(replica: Replica, sighted: ObservedReplica, rules: UpdateRules, world: World) -> float | None:
+    """When a replica that goes on being healthy counts as available, by our own clock; None where it is not healthy."""
+    since = sighted.healthy_since
+    if not sighted.healthy or since is None or not is_serving(sighted):
+        return None
+    made_at = replica.created_at or replica.placed_at
+    return (max(since, made_at) if since <= world.now else made_at) + rules.min_healthy_s
 
 
 def _absence_of(replica: Replica, label: str, settings: ServiceSettings, world: World) -> Failure | None:
@@ -189,7 +208,7 @@ def _absence_of(replica: Replica, label: str, settings: ServiceSettings, world: 
         return Failure(replica, reason, "host") if world.hosts else None
     if host.condition == "lost":
         lost = sum(1 for other in world.hosts if other.condition == "lost")
-        if lost * 2 > len(world.hosts) > 1 or world.now < host.since + settings.placement.host_grace_s:
+        if lost * 2 > len(world.hosts) or world.now < host.since + settings.placement.host_grace_s:
             return None
         return Failure(replica, because("host_lost", f"{label}: the host is lost"), "host")
     due = missing_due(replica, settings, world)

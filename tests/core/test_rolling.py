@@ -385,3 +385,31 @@ def test_update_of_one_replica_never_leaves_none() -> None:
         assert sum(1 for c in scene.containers.values() if c.healthy and c.condition == "running") >= 1
         scene.run(1)
     assert scene.running() == {2: 1}
+
+
+@pytest.mark.parametrize("watched_for", [None, 0.0], ids=["long watched", "just taken over"])
+def test_sick_one_goes_before_those_that_nobody_has_asked_yet(watched_for: float | None) -> None:
+    old = some_replicas(1, range(4))
+    scene = an_update(some_replicas(2, range(4, 5)), old, 4, some_rules(max_surge=count(1)))
+    scene.obedient = False
+    not_available(scene, old[:3])
+    name = next(n for n, c in scene.containers.items() if c.slot == 3)
+    scene.containers[name] = replace(scene.containers[name], healthy=False)
+    if watched_for is not None:
+        scene.watched_since = scene.now - watched_for
+    scene.tell(Observed(scene.now))
+    assert [r.slot for r in scene.state.replicas if r.revision == 1] == [0, 1, 2]
+
+
+def test_what_a_new_owner_has_not_asked_yet_is_not_stopped_before_it_could_answer() -> None:
+    old = some_replicas(1, range(4))
+    scene = an_update(some_replicas(2, range(4, 5)), old, 4, some_rules(max_surge=count(1)))
+    scene.obedient = False
+    not_available(scene, old)
+    scene.watched_since = scene.now
+    scene.tell(Observed(scene.now))
+    assert scene.wanted() == {1: 4, 2: 1}
+    scene.run(19)
+    assert scene.wanted() == {1: 4, 2: 1}
+    scene.run(2)
+    assert scene.wanted()[1] == 3
