@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
 
-from autoscaler.cli.context import EXIT_FAILED, Opened, fail, open_configuration
+from autoscaler.cli.context import EXIT_DONE, EXIT_FAILED, Opened, fail, open_configuration
 from autoscaler.cli.logs_setup import set_up_logging
 from autoscaler.errors import AutoscalerError, TargetError
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from autoscaler.adapters.http.server import HttpServer
 
 log = structlog.get_logger(__name__)
+
+END_WITHIN_S = 19.0
+"""After a signal the process is gone by then."""
 
 
 def register(app: typer.Typer) -> None:
@@ -69,8 +73,16 @@ async def _serve(opened: Opened, *, observe: bool) -> None:
     held = hold_member(configuration, lock_directory(configuration, os.environ))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        stop.set()
+        # Whatever hangs, a broker or a plugin, the process ends in time: everything decided is durable already.
+        overdue = threading.Timer(END_WITHIN_S, os._exit, (EXIT_DONE,))
+        overdue.daemon = True
+        overdue.start()
+
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+        loop.add_signal_handler(signum, end)
     member_id = f"{held.id}-observe" if observe else held.id
     member = Member(member_parts(opened, member_id, observe=observe))
     for warning in opened.loaded.warnings:

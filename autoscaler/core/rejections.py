@@ -23,9 +23,13 @@ def reject(state: ServiceState, event: EventRef | None, reason: Reason, at: floa
     return tuple(draft.records)
 
 
-def turn_away(state: ServiceState, event: EventRef, at: float) -> tuple[Record, ...]:
+def turn_away(state: ServiceState, event: EventRef, at: float, *, repeated: bool = False) -> tuple[Record, ...]:
     """The record of a well-formed event for a service that is not configured."""
     draft = Draft(state, at)
+    if repeated:
+        seen = Reason("duplicate", "seen before: refused")
+        draft.add("refused", "deployment", seen, verdict="duplicate", event=event)
+        return tuple(draft.records)
     draft.settle(
         event, "refused", "deployment", Reason("unknown_service", "no such service is configured. Add it to services")
     )

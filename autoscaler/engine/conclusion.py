@@ -12,6 +12,9 @@ from autoscaler.engine.volatile import Volatile
 from autoscaler.ledger.writing import Ledger
 from autoscaler.ports.stream import Outgoing
 
+STATE_BYTES_MAX = 1_000_000
+"""A state record beyond this is written without its checkpoint."""
+
 
 @dataclass(slots=True)
 class _Working:
@@ -52,6 +55,9 @@ class Conclusion:
             kept = volatile.get(service)
             checkpoint = kept.checkpoint() if kept is not None else None
             working.now, written = ledger.write(working.before, working.records, token, checkpoint)
+            if len(written[-1].value or b"") > STATE_BYTES_MAX:
+                # The checkpoint can be lost without harm; a state that cannot be written would stop the partition.
+                written = (*written[:-1], ledger.state_record(working.now))
             outgoing += written
         return outgoing
 

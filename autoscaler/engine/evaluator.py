@@ -31,7 +31,8 @@ WorldOf = Callable[[str, ServiceSettings, float], World]
 
 
 class Evaluator:
-    """Signals and evaluations of one shard's services. ``newest_at``: broker time of the newest folded sample."""
+    """Signals and evaluations of one shard's services. ``newest_at``: broker time of the newest folded sample.
+    ``rereading``: samples come from before a take-over, so that their coming is no news that scales down."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Evaluator:
     ) -> None:
         self.volatile: dict[str, Volatile] = {}
         self.newest_at = 0.0
+        self.rereading = False
         self.wakes = Schedule()
         self._services = services
         self._voter = voter
@@ -68,7 +70,10 @@ class Evaluator:
             counts[fold_one(name, at, value, source, revision)] += 1
         volatile.event_at = message.timestamp / 1000
         volatile.source, volatile.event_id = source, reading.id
-        self._dirty[service] = True
+        if self.rereading:
+            self._dirty.setdefault(service, False)
+        else:
+            self._dirty[service] = True
 
     def wake(self, now: float) -> None:
         """Evaluate the services whose moment has come, without a new sample."""

@@ -27,8 +27,8 @@ class MemberFace:
         """Empty while the loop makes progress, else what stands still."""
         member = self._member
         silent_s = member.parts.clock.monotonic() - member.polled_at
-        if member.connected and silent_s > STALLED_S:
-            return f"no poll for {silent_s:.0f} s"
+        if member.polled_at and silent_s > STALLED_S:
+            return f"no try to poll for {silent_s:.0f} s"
         return ""
 
     def unready(self) -> str:
@@ -36,7 +36,7 @@ class MemberFace:
         member = self._member
         if not member.connected:
             return "the stream is away"
-        restoring = [p for p, runner in sorted(member.runners.items()) if runner.shard is None]
+        restoring = [p for p in sorted(member.owned) if (r := member.runners.get(p)) is None or r.shard is None]
         return f"restoring partitions {', '.join(map(str, restoring))}" if restoring else ""
 
     def services(self) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.stimuli import ControlArrived, DeploymentArrived
 from autoscaler.errors import EventRejected
 from autoscaler.events.arrivals import read_control, read_deployment
-from autoscaler.events.envelope import Envelope, read_envelope
+from autoscaler.events.envelope import Envelope, identity_of, read_envelope
 from autoscaler.events.routing import forward
 from autoscaler.events.samples import SampleReading, read_samples
 from autoscaler.ledger.dead_letter import Origin, dead_letter
@@ -86,7 +86,7 @@ class Intake:
                 envelope = read_envelope(message)
                 stimulus = self._read(batch.topic, envelope, now)
             except EventRejected as error:
-                ref = envelope.ref if envelope is not None else None
+                ref = envelope.ref if envelope is not None else identity_of(message)
                 self.letters.append(Letter(batch.topic, message, error, _service_in(message, self.known), ref))
                 continue
             if home_partition(envelope.service, self.partitions) != self.partition:

@@ -6,7 +6,7 @@ Wired by `cli run` and by the demo. Knows ports and the plugin host, no concrete
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,7 +21,6 @@ from autoscaler.engine.actuator import Actuator
 from autoscaler.engine.announcing import announcement
 from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.counters import Counters
-from autoscaler.engine.failpoints import hit
 from autoscaler.engine.intake import home_partition
 from autoscaler.engine.observer import Observer
 from autoscaler.engine.runner import Runner, RunnerParts
@@ -35,9 +34,11 @@ from autoscaler.ports.stream import Outgoing, StreamClient, StreamMember
 from autoscaler.ports.target import Target
 
 POLL_S = 0.1
+POLL_END_S = 3.0
 RETRY_S = 1.0
 SHUTDOWN_S = 18.0
 REVOKE_S = 5.0
+FENCED_MAX_S = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,12 @@ class Member:
         self.failed = False
         self.sources_at_work = 0
         self._home: dict[int, frozenset[str]] = {}
+        self._owned: frozenset[int] = frozenset()
+        self._fenced: dict[int, int] = {}
+        self._stopping = False
+        self._client_open = False
+        self._joined = False
+        self._told_away = False
         self._actuator = Actuator(parts.targets, self.observer, self.supervision, parts.router)
         self._setup: ShardSetup | None = None
         self._runner_parts: RunnerParts | None = None
@@ -81,18 +88,39 @@ class Member:
     def assigned(self, partitions: frozenset[int]) -> None:
         """Take these partitions over."""
         assert self._runner_parts is not None  # noqa: S101 - set before the stream can assign anything
+        self._owned |= partitions
         for partition in sorted(partitions - set(self.runners)):
-            runner = Runner(partition, self._runner_parts, self._partition_lost)
-            self.runners[partition] = runner
-            runner.begin()
+            self._begin(partition)
+
+    def _begin(self, partition: int) -> None:
+        assert self._runner_parts is not None  # noqa: S101 - set before the stream can assign anything
+        runner = Runner(partition, self._runner_parts, self._partition_lost)
+        self.runners[partition] = runner
+        runner.begin()
 
     async def revoked(self, partitions: frozenset[int]) -> None:
         """Let these partitions go, in order where there is time."""
+        self._owned -= partitions
         going = [self.runners.pop(p) for p in sorted(partitions) if p in self.runners]
         await asyncio.gather(*(runner.end(REVOKE_S, release=True) for runner in going))
+        self._watch_no_more(runner.partition for runner in going)
 
     def _partition_lost(self, partition: int) -> None:
+        """Somebody fenced us. Where the group still says that it is ours, take it over again, ever more slowly."""
         self.runners.pop(partition, None)
+        self._watch_no_more([partition])
+        fenced = self._fenced[partition] = self._fenced.get(partition, 0) + 1
+        delay_s = min(FENCED_MAX_S, 2.0**fenced)
+        asyncio.get_running_loop().call_later(delay_s, self._take_again, partition)
+
+    def _take_again(self, partition: int) -> None:
+        if partition in self._owned and partition not in self.runners and not self._stopping:
+            self._begin(partition)
+
+    def _watch_no_more(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            for service in self._home.get(partition, frozenset()):
+                self.observer.watch_again(service)
 
     # Life.
 
@@ -114,7 +142,12 @@ class Member:
             await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             stop.set()
-            await polling
+            self._stopping = True
+            _, late = await asyncio.wait({polling}, timeout=POLL_END_S)
+            if late:
+                polling.cancel()
+            else:
+                await polling
         finally:
             await self._close()
 
@@ -134,26 +167,36 @@ class Member:
 
     async def _poll(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
+            self.polled_at = self.parts.clock.monotonic()
             try:
-                if not self.connected:
+                if self._runner_parts is None or not self._joined:
                     await self._connect()
                 batches = await self.parts.stream.poll(POLL_S)
             except StreamError as error:
-                if self.connected or self.polled_at == 0.0:
-                    log.warning("the stream is away, trying again", error=str(error))
-                self.connected = self.connected and self._setup is not None
-                await asyncio.sleep(RETRY_S)
+                await self._stream_away(error)
                 continue
-            self.polled_at = self.parts.clock.monotonic()
-            if batches:
-                hit("after_poll")
+            self.connected = True
             for batch in batches:
                 owner = self.runners.get(batch.partition)
                 if owner is not None:
                     owner.put(batch)
 
+    async def _stream_away(self, error: StreamError) -> None:
+        if error.partition is not None:
+            owner = self.runners.get(error.partition)
+            if owner is not None:
+                owner.retake()
+            return
+        if self.connected or not self._told_away:
+            log.warning("the stream is away, trying again", error=str(error))
+            self._told_away = True
+        self.connected = False
+        await asyncio.sleep(RETRY_S)
+
     async def _connect(self) -> None:
-        await self.parts.client.open()
+        if not self._client_open:
+            await self.parts.client.open()
+            self._client_open = True
         parts, configuration = self.parts, self.parts.configuration
         self._setup = ShardSetup(
             cluster=configuration.cluster,
@@ -177,6 +220,7 @@ class Member:
             decode=parts.plugins.decode if parts.plugins.decodes else None,
             publish=self._publish,
             noted=self._noted,
+            began=self._shard_began,
             supervision=self.supervision,
         )
         home: dict[int, set[str]] = {}
@@ -184,7 +228,7 @@ class Member:
             home.setdefault(home_partition(service, self._setup.partitions), set()).add(service)
         self._home = {partition: frozenset(services) for partition, services in home.items()}
         await parts.stream.open(self)
-        self.connected = True
+        self._joined = True
 
     # What runners ask of the member.
 
@@ -218,6 +262,16 @@ class Member:
             self.observer.watch_again(service)
             self.traffic.refresh(service, shard.states.get(service))
 
+    def _shard_began(self, shard: Shard) -> None:
+        """Ask the replicas of its services for their health, and route to them: nobody did before they were ours."""
+        now = self.parts.clock.wall()
+        for service in self.observer.services():
+            state = shard.states.get(service)
+            if state is not None:
+                self.observer.watch_again(service)
+                self.traffic.refresh(service, state)
+                shard.observed(service, now)
+
     def _hosts_changed(self, service: str) -> None:
         if not service:
             for every in self.runners.values():
@@ -244,6 +298,11 @@ class Member:
         return "own" if kept is None or kept.spec.health is None else kept.spec.health
 
     # What faces look at.
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partitions that the group has given to this member."""
+        return self._owned
 
     def shards(self) -> list[Shard]:
         """The shards at work, by partition."""

@@ -8,8 +8,9 @@ within a turn is fixed: take, verify, conclude, append, commit, act.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -23,12 +24,11 @@ from autoscaler.engine.failpoints import hit
 from autoscaler.engine.intake import Letter
 from autoscaler.engine.shard import Shard, ShardSetup
 from autoscaler.engine.supervision import Supervision
-from autoscaler.engine.takeover import TakenOver, rebuild
+from autoscaler.engine.takeover import LEASE_S, TakenOver, rebuild
 from autoscaler.errors import Fenced, LedgerError, StreamError
 from autoscaler.plugin_host.evaluation import EvaluationRequest
-from autoscaler.ports.stream import Append, Batch, Outgoing, StreamMember, Topic
+from autoscaler.ports.stream import INPUTS, Append, Batch, Outgoing, StreamMember, Topic
 
-LEASE_S = 10.0
 LEASE_MARGIN_S = 2.0
 WARM_S = 2.0
 RETRY_S = 0.5
@@ -37,6 +37,9 @@ BACKLOG_MESSAGES = 20_000
 BEHIND_MESSAGES = 2_000
 BEHIND_S = 0.5
 SLICE_MESSAGES = 2_000
+SAMPLES_A_TURN = 60_000
+EVENTS_A_TURN = 100
+REJECTED_A_TURN = 500
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +48,7 @@ log = structlog.get_logger(__name__)
 class RunnerParts:
     """What all runners of a member share. ``foreign``: asks policies that run in the worker process. ``verify``: asks
     plugins about a deployment, a refusal text or None. ``decode``: asks decoder plugins. ``publish``: forwards a
-    message. ``noted``: durable records."""
+    message. ``noted``: durable records. ``began``: a shard was taken over."""
 
     stream: StreamMember
     clock: SystemClock
@@ -56,6 +59,7 @@ class RunnerParts:
     decode: Decode | None
     publish: Callable[[Outgoing], Awaitable[None]]
     noted: Callable[[Shard, Sequence[Record]], None]
+    began: Callable[[Shard], None]
     supervision: Supervision
 
 
@@ -67,8 +71,9 @@ class Runner:
         self.shard: Shard | None = None
         self._parts = parts
         self._lost = lost
-        self._inbox: list[Batch] = []
-        self._inbox_messages = 0
+        self._inbox: deque[Batch] = deque()
+        self._acting: set[asyncio.Task[None]] = set()
+        self._retake = False
         self._paused = False
         self._revoked = False
         self._wake = asyncio.Event()
@@ -86,10 +91,14 @@ class Runner:
     def put(self, batch: Batch) -> None:
         """New messages; read on is paused while too many wait."""
         self._inbox.append(batch)
-        self._inbox_messages += len(batch.messages)
-        if self._inbox_messages > BACKLOG_MESSAGES and not self._paused:
+        if not self._paused and sum(len(waiting.messages) for waiting in self._inbox) > BACKLOG_MESSAGES:
             self._paused = True
-            self._parts.stream.pause(self.partition, (Topic.METRICS,))
+            self._parts.stream.pause(self.partition, INPUTS)
+        self._wake.set()
+
+    def retake(self) -> None:
+        """Where the partition is read from has been lost: take it over again."""
+        self._retake = True
         self._wake.set()
 
     def observed(self, service: str) -> None:
@@ -124,10 +133,14 @@ class Runner:
         self._wake.set()
         if self._task is not None:
             # A turn is let finish: an append that is cut off has an unknown fate, and after it nothing may be written.
-            ended, _ = await asyncio.wait({self._task}, timeout=timeout_s / 2)
+            ended, _ = await asyncio.wait({self._task}, timeout=timeout_s / 4)
             if not ended:
                 self._task.cancel()
                 release = False
+        if self._acting:
+            # The next owner may act at once on a release, so no call of ours may still be under way then.
+            _, under_way = await asyncio.wait(self._acting, timeout=timeout_s / 4)
+            release = release and not under_way
         shard = self.shard
         if release and shard is not None:
             try:
@@ -173,7 +186,6 @@ class Runner:
     async def _take_over(self) -> None:
         stream, clock = self._parts.stream, self._parts.clock
         self._inbox.clear()
-        self._inbox_messages = 0
         restored = await stream.take_over(self.partition)
         hit("during_restore")
         now = clock.wall()
@@ -185,10 +197,13 @@ class Runner:
         metrics_from = await stream.seek_time(self.partition, Topic.METRICS, now - horizon_s)
         positions = {**taken.positions, Topic.METRICS: metrics_from}
         await stream.seek(self.partition, positions)
+        # What came in meanwhile was read from where the reader stood before, and comes again.
+        self._inbox.clear()
+        self._retake = False
         if self._paused:
-            stream.resume(self.partition, (Topic.METRICS,))
+            stream.resume(self.partition, INPUTS)
             self._paused = False
-        self._stop_allowed_at = 0.0 if taken.predecessor_ended else clock.monotonic() + LEASE_S
+        self._stop_allowed_at = clock.monotonic() + max(0.0, taken.held_until - now)
         self._begin_shard(taken, metrics_from, restored.ends.get(Topic.METRICS, 0), now)
 
     def _begin_shard(self, taken: TakenOver, metrics_from: int, metrics_end: int, now: float) -> None:
@@ -204,6 +219,7 @@ class Runner:
             if state is not None or settings.revision is not None:
                 shard.configured(service, now)
         self.shard = shard
+        self._parts.began(shard)
         log.info("partition taken over", partition=self.partition, token=shard.record.token, services=len(shard.states))
         self._wake.set()
 
@@ -213,6 +229,8 @@ class Runner:
             assert shard is not None  # noqa: S101 - set by the take-over before any turn
             await self._await_work(shard)
             self._wake.clear()
+            if self._retake:
+                raise StreamError("where the partition is read from has been lost", "unknown")
             shard.due(self._parts.clock.wall())
             await self._take(shard)
             if shard.has_work:
@@ -236,17 +254,22 @@ class Runner:
             pass  # the deadline itself is the news
 
     async def _take(self, shard: Shard) -> None:
-        batches, self._inbox = self._inbox, []
-        taken, self._inbox_messages = self._inbox_messages, 0
-        for batch in batches:
-            for start in range(0, len(batch.messages), SLICE_MESSAGES):
-                part = Batch(batch.topic, batch.partition, batch.messages[start : start + SLICE_MESSAGES])
-                shard.take(part, self._parts.clock.wall())
-                if len(batch.messages) > SLICE_MESSAGES:
-                    await asyncio.sleep(0)
+        taken = events = 0
+        while self._inbox and events < EVENTS_A_TURN and shard.rejected < REJECTED_A_TURN and taken < SAMPLES_A_TURN:
+            batch = self._inbox.popleft()
+            size = SLICE_MESSAGES if batch.topic is Topic.METRICS else EVENTS_A_TURN
+            part, rest = batch.messages[:size], batch.messages[size:]
+            if rest:
+                self._inbox.appendleft(replace(batch, messages=rest))
+            shard.take(replace(batch, messages=part), self._parts.clock.wall())
+            if batch.topic is Topic.METRICS:
+                taken += len(part)
+                await asyncio.sleep(0)
+            else:
+                events += len(part)
         if self._paused and not self._inbox:
             self._paused = False
-            self._parts.stream.resume(self.partition, (Topic.METRICS,))
+            self._parts.stream.resume(self.partition, INPUTS)
         if shard.warming:
             end, at = self._warm_until
             read = shard.position(Topic.METRICS)
@@ -332,7 +355,9 @@ class Runner:
                 asyncio.get_running_loop().call_later(delay_s, self.settled, action)
                 continue
             target = self._parts.setup.services[action.service].target
-            self._parts.actuator.run(target, action, self, self._may_act)
+            task = self._parts.actuator.run(target, action, self, self._may_act)
+            self._acting.add(task)
+            task.add_done_callback(self._acting.discard)
 
     def _may_act(self) -> bool:
         """Whether this member surely owns the partition still: not revoked, and its last append is recent enough."""

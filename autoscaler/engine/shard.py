@@ -9,12 +9,14 @@ task. The order is the program's first rule: `take` and friends queue, `conclude
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from autoscaler.core.actions import Action, Outcome
 from autoscaler.core.deadlines import next_deadline
 from autoscaler.core.decide import decide
+from autoscaler.core.facts import EventRef
 from autoscaler.core.plan import plan
 from autoscaler.core.records import Record
 from autoscaler.core.rejections import reject, turn_away
@@ -43,6 +45,12 @@ from autoscaler.ledger.partition_record import PartitionRecord, encode_partition
 from autoscaler.ledger.writing import Ledger
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 from autoscaler.ports.stream import Append, Batch, Outgoing, Topic
+
+AHEAD_S = 5.0
+"""How far a broker's clock may run ahead of ours before ours counts."""
+
+STRANGERS_MAX = 1000
+"""Events for services nobody configured that are remembered, so that a repeat gets no second verdict."""
 
 Look = Callable[[str, str, float, int, frozenset[str], float], World]
 """(service, target, now, token, uncertain names, watched since) -> what its target's hosts show of the service."""
@@ -96,14 +104,23 @@ class Shard:
         self._busy: dict[str, set[str]] = {}
         self._deadlines = Schedule()
         self._decided_at: dict[str, float] = {}
+        self._strangers: deque[EventRef] = deque(maxlen=STRANGERS_MAX)
 
     # What comes in. Nothing here decides.
 
     def take(self, batch: Batch, now: float) -> None:
-        """Fold the batch's samples, or queue its events."""
+        """Fold the batch's samples, or queue its events; what was taken before is passed over."""
+        position = self._taken.get(batch.topic, 0)
+        if batch.messages[0].offset < position:
+            batch = replace(batch, messages=[m for m in batch.messages if m.offset >= position])
+            if not batch.messages:
+                return
         last = batch.messages[-1]
         if batch.topic is Topic.METRICS:
-            self.evaluator.newest_at = max(self.evaluator.newest_at, last.timestamp / 1000)
+            # One clock that runs ahead must not make every other sample look old.
+            newest_at = min(last.timestamp / 1000, now + AHEAD_S)
+            self.evaluator.newest_at = max(self.evaluator.newest_at, newest_at)
+            self.evaluator.rereading = self.warming
             self._intake.samples(batch, self.evaluator.fold)
             self.setup.counters.samples["unknown_service"] += self._intake.unknown_service_samples
             self._intake.unknown_service_samples = 0
@@ -165,6 +182,11 @@ class Shard:
     @property
     def _evaluates(self) -> bool:
         return not (self.warming or self.behind)
+
+    @property
+    def rejected(self) -> int:
+        """Messages that wait to be buried; a flood of them is taken in parts."""
+        return len(self._intake.letters)
 
     def take_forwards(self) -> list[Outgoing]:
         """Messages that belong to another partition, to be published before the next append."""
@@ -259,7 +281,10 @@ class Shard:
             else:
                 unrouted += reject(nobody, letter.verdict_for, letter.reason, now)
         for stranger in intake.strangers:
-            unrouted += turn_away(nobody, stranger.event, now)
+            repeated = stranger.event in self._strangers
+            unrouted += turn_away(nobody, stranger.event, now, repeated=repeated)
+            if not repeated:
+                self._strangers.append(stranger.event)
         intake.letters, intake.strangers = [], []
         head, written = self._ledger.write_unrouted(self._next_record.unrouted, unrouted, self.record.token)
         self._next_record = replace(self._next_record, unrouted=head)
@@ -333,6 +358,10 @@ class Shard:
     def owns(self, service: str) -> bool:
         """Whether the service's events belong to this partition."""
         return home_partition(service, self.setup.partitions) == self.partition
+
+    def read_from(self, topic: Topic, offset: int) -> None:
+        """The topic is read from there on, though more of it was taken before: samples are folded again."""
+        self._taken[topic] = offset
 
     def position(self, topic: Topic) -> int:
         """Next offset to be taken."""

@@ -17,19 +17,23 @@ from autoscaler.ledger.partition_record import PartitionRecord, decode_partition
 from autoscaler.ledger.state_codec import decode_state
 from autoscaler.ports.stream import Append, Restored, Topic
 
+LEASE_S = 10.0
+"""How long after its last append an owner may begin a call; its successor waits so long before it stops anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
     """A shard that may begin once ``append`` is durable and the inputs are sought to ``positions`` (metrics by time).
 
-    ``predecessor_ended``: the former owner let go, was this same member, or never was: nothing it did can still be
-    under way. ``skipped``: input topic -> events that the stream no longer had (retention passed our offset).
+    ``held_until`` (seconds since the epoch): before that a former owner that did not let go may still have a call under
+    way, so nothing is stopped or removed; a member of the same id is known to have ended. ``skipped``: input topic ->
+    events that the stream no longer had (retention passed our offset).
     """
 
     shard: Shard
     append: Append
     positions: Mapping[Topic, int]
-    predecessor_ended: bool
+    held_until: float
     skipped: Mapping[Topic, int]
 
 
@@ -63,11 +67,12 @@ def rebuild(partition: int, setup: ShardSetup, restored: Restored, now: float) -
         member=setup.member,
     )
     if former is not None:
-        record = replace(record, unrouted=former.unrouted)
+        ended = former.released or former.member == setup.member
+        held_until = former.held_until if ended else max(former.held_until, now + LEASE_S)
+        record = replace(record, unrouted=former.unrouted, held_until=held_until)
     shard = Shard(partition, setup, record, states)
     shard.evaluator.volatile.update(volatile)
-    ended = former is None or former.released or former.member == setup.member
-    return TakenOver(shard, shard.heartbeat(now), positions, ended, skipped)
+    return TakenOver(shard, shard.heartbeat(now), positions, record.held_until, skipped)
 
 
 def _volatile(settings: ServiceSettings, checkpoint: Mapping[str, object]) -> Volatile:
@@ -85,6 +90,8 @@ def _positions(former: PartitionRecord | None, restored: Restored) -> tuple[dict
         oldest = restored.beginnings.get(topic, 0)
         recorded = former.positions.get(topic) if former is not None else None
         position = oldest if recorded is None else max(recorded, oldest)
+        if position > restored.ends.get(topic, position):
+            position = oldest  # the topic was made anew; what it repeats is recognised by its identity
         if recorded is not None and recorded < oldest and topic is not Topic.METRICS:
             skipped[topic] = oldest - recorded
         positions[topic] = position

@@ -47,6 +47,7 @@ class PartitionRecord:
     configuration: str = ""
     unrouted: ChainHead = ChainHead()
     member: str = ""
+    held_until: float = 0.0
 
 
 class _HeadModel(BaseModel):
@@ -66,6 +67,7 @@ class _PartitionModel(BaseModel):
     configuration: str
     unrouted: _HeadModel
     member: str = Field(default="", max_length=255)
+    held_until: float = 0.0
 
 
 def partition_key(partition: int) -> bytes:
@@ -95,6 +97,7 @@ def encode_partition(record: PartitionRecord) -> Outgoing:
         configuration=record.configuration,
         unrouted=_HeadModel(seq=record.unrouted.seq, hash=record.unrouted.hash),
         member=record.member,
+        held_until=record.held_until,
     )
     return Outgoing(Topic.STATE, partition_key(record.partition), model.model_dump_json(by_alias=True).encode())
 
@@ -114,4 +117,5 @@ def decode_partition(value: bytes) -> PartitionRecord:
         configuration=model.configuration,
         unrouted=ChainHead(model.unrouted.seq, model.unrouted.hash),
         member=model.member,
+        held_until=model.held_until,
     )
