@@ -13,6 +13,14 @@ Number = int | float
 NO_NUMBERS: Mapping[str, Number] = MappingProxyType({})
 
 
+def plain_text(text: str) -> str:
+    """The text as a record can carry it: NUL and halves of surrogate pairs, which plugins and hosts may send,
+    replaced."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "?").encode(errors="replace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class EventRef:
     """Which event: CloudEvents ``source`` and ``id`` together are its identity."""
@@ -28,6 +36,10 @@ class Reason:
     code: str
     text: str
     numbers: Mapping[str, Number] = field(default_factory=lambda: NO_NUMBERS)
+
+    def __post_init__(self) -> None:
+        """No reason holds what a record cannot carry."""
+        _make_plain(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,10 @@ class Clamp:
     after: int
     text: str
 
+    def __post_init__(self) -> None:
+        """No clamp holds what a record cannot carry."""
+        _make_plain(self)
+
 
 @dataclass(frozen=True, slots=True)
 class ProposalNote:
@@ -60,3 +76,13 @@ class ProposalNote:
     kind: str
     to: int | None
     text: str
+
+    def __post_init__(self) -> None:
+        """No opinion holds what a record cannot carry."""
+        _make_plain(self)
+
+
+def _make_plain(fact: Reason | Clamp | ProposalNote) -> None:
+    plain = plain_text(fact.text)
+    if plain is not fact.text:
+        object.__setattr__(fact, "text", plain)

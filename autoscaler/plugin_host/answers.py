@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from autoscaler.core.facts import plain_text
 from autoscaler.core.proposals import Hold, Proposal, Refuse, Rollback, Scale, Update, Veto
 from autoscaler.core.signals import SignalsView
 
@@ -24,6 +25,11 @@ def _is_moment(value: object) -> bool:
     return value is None or (type(value) in {int, float} and math.isfinite(value))  # type: ignore[arg-type]
 
 
+def _shown(text: str) -> str:
+    """A plugin's words as records can carry them: bounded, and without half surrogates or NUL."""
+    return plain_text(text[:TEXT_MAX])
+
+
 def judge_proposal(value: object) -> tuple[Proposal | None, str]:
     """The proposal and "", or None and why it is none; (None, "") is a valid "no opinion"."""
     if value is None:
@@ -32,8 +38,9 @@ def judge_proposal(value: object) -> tuple[Proposal | None, str]:
     if isinstance(value, Scale | Update | Rollback | Hold):
         if type(value.reason) is not str:
             return None, f"{kind.__name__}.reason must be a text"
-        if len(value.reason) > TEXT_MAX:
-            value = replace(value, reason=value.reason[:TEXT_MAX])
+        reason = _shown(value.reason)
+        if reason != value.reason:
+            value = replace(value, reason=reason)
     match value:
         case Scale(to=to, wake_at=wake_at):
             if not _is_count(to, 0):
@@ -53,7 +60,7 @@ def judge_guard(value: object) -> tuple[Proposal | Veto | None, str]:
     """The proposal or veto and "", or None and why it is neither."""
     if isinstance(value, Veto):
         reason = value.reason if type(value.reason) is str else ""
-        return Veto(reason[:TEXT_MAX]), ""
+        return Veto(_shown(reason)), ""
     proposal, problem = judge_proposal(value)
     if proposal is None and not problem:
         problem = "returned None; return the proposal, a changed one or Veto"
@@ -65,7 +72,7 @@ def judge_refusal(value: object) -> tuple[Refuse | None, str]:
     if value is None:
         return None, ""
     if isinstance(value, Refuse) and type(value.reason) is str:
-        return Refuse(value.reason[:TEXT_MAX]), ""
+        return Refuse(_shown(value.reason)), ""
     return None, f"returned {type(value).__name__}; return None or Refuse"
 
 
@@ -83,7 +90,7 @@ def judge_memory(memory: object) -> str:
     if not isinstance(memory, dict):
         return "memory must stay a mapping"
     try:
-        size = len(json.dumps(memory, allow_nan=False, separators=(",", ":")))
+        size = len(json.dumps(memory, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode())
     except (TypeError, ValueError, RecursionError) as error:
         return f"memory holds what is no JSON value: {type(error).__name__}"
     return f"memory of {size} bytes is over {MEMORY_BYTES_MAX}" if size > MEMORY_BYTES_MAX else ""
@@ -105,7 +112,7 @@ def unknown_signals(view: SignalsView, looked_at: list[str], max_age_s: float) -
 def describe_error(error: BaseException) -> str:
     """Class and first line of what a plugin raised, bounded; ``str`` of a plugin's exception may itself raise."""
     try:
-        text = str(error).partition("\n")[0][:200]
+        text = plain_text(str(error).partition("\n")[0][:200])
     except BaseException:  # noqa: BLE001 - a plugin's own __str__
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
