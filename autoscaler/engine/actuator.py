@@ -1,6 +1,7 @@
 """Carries actions out on the targets, side by side, and brings their outcomes back. Knows no policy and no plan.
 
-An answer that never came is followed by a new look at the target; only then may the replica be touched again.
+An answer that never came, and a refusal to put a replica away, are followed by a new look at its host; only then may
+the replica be touched again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from autoscaler.ports.router import Router
 from autoscaler.ports.target import Target
 
 LOOK_AGAIN_S = 1.0
-"""After a call without an answer the target is looked at after so long, so that a late effect has shown itself."""
+"""After a call without effect its host is looked at after so long, so that a late effect has shown itself."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +52,16 @@ class Actuator:
         self._router = router
         self._running: set[asyncio.Task[None]] = set()
 
-    def run(self, target: str, action: Action, report: Report, may_act: Callable[[], bool]) -> None:
-        """Begin the action; ``may_act`` is asked right before the call, since ownership may have ended meanwhile."""
+    def run(self, target: str, action: Action, report: Report, may_act: Callable[[], bool]) -> asyncio.Task[None]:
+        """Begin the action; ``may_act`` is asked right before the call, since ownership may have ended meanwhile.
+
+        A creation that has to pull its image first may still come later than that: its name is the compare-and-set,
+        and the next owner sees it as any other replica.
+        """
         task = self._supervision.start(self._run(target, action, report, may_act), name=f"{action.kind} {action.key}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
 
     @property
     def active(self) -> int:
@@ -71,22 +77,29 @@ class Actuator:
 
     async def _run(self, target: str, action: Action, report: Report, may_act: Callable[[], bool]) -> None:
         hit("before_action")
-        if not may_act():
+        outcome = await self._call(self._targets[target], action, may_act) if may_act() else None
+        if outcome is None:
             report.settled(action)
             return
-        outcome = await self._call(self._targets[target], action)
         hit("after_action")
         hit("before_outcome")
         log.debug("action", kind=action.kind, key=action.key, result=outcome.result, text=outcome.text)
         self._observer.note_done(target, outcome)
-        report.outcome(outcome)
-        if outcome.result in {"unknown", "unavailable"}:
+        # What may not be put away would be planned to be put away again at once: it is looked at first.
+        resists = isinstance(action, StopReplica | Remove) and outcome.result in {"refused", "conflict"}
+        if not resists:
+            report.outcome(outcome)
+        if resists or outcome.result in {"unknown", "unavailable"}:
             log.warning("no effect seen", kind=action.kind, key=action.key, result=outcome.result, text=outcome.text)
             await asyncio.sleep(LOOK_AGAIN_S)
-            await self._observer.look(target)
+            if not isinstance(action, Resolve):
+                await self._observer.look(target, action.host)
+            if resists:
+                report.outcome(outcome)
             report.settled(action)
 
-    async def _call(self, target: Target, action: Action) -> Outcome:
+    async def _call(self, target: Target, action: Action, may_act: Callable[[], bool]) -> Outcome | None:
+        """None: not called, as this member may not act any more."""
         try:
             match action:
                 case Resolve():
@@ -98,6 +111,8 @@ class Actuator:
                 case StopReplica():
                     if self._router is not None and action.drain_s > 0:
                         await self._router.drained(action.service, action.name, action.drain_s)
+                        if not may_act():
+                            return None
                     return await target.stop(action)
                 case Remove():
                     return await target.remove(action)

@@ -1,14 +1,15 @@
 """Knows what the hosts show: a cache that the targets' lists fill and their events keep fresh, with health on top.
 
 One for a member; every shard looks through `world`. A host that does not answer keeps its last replicas, marked
-unknown:
-absence of information is not absence. Tells ``on_change(service)`` whenever what a service shows may have changed.
+unknown: absence of information is not absence. What was told while a list was under way counts more than that list.
+Tells ``on_change(service)`` whenever what a service shows may have changed, and ``on_change("")`` where hosts came,
+went or have room again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,20 +19,24 @@ from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, Sto
 from autoscaler.core.revision import Health
 from autoscaler.core.world import HostView, ObservedReplica, World
 from autoscaler.engine.clock import SystemClock
+from autoscaler.engine.hosts_seen import LOST_AFTER_S, HostsSeen, ports_freed
+from autoscaler.engine.looks import Looks, Newer
 from autoscaler.engine.prober import Prober
 from autoscaler.engine.supervision import Supervision
 from autoscaler.errors import TargetError
 from autoscaler.ports.target import HostListing, Target
 
-LOST_AFTER_S = 15.0
-"""A suspect host is lost after three missed beats of 5 s; its replicas are made elsewhere only after host_grace."""
-
 RECONNECT_S = 1.0
+
+ROOM_TOLD_AFTER_S = 0.5
+"""Room that many replicas make one after the other is told of once."""
 
 log = structlog.get_logger(__name__)
 
 HealthOf = Callable[[str, int], Health | Literal["own"] | None]
 """(service, revision) -> how to ask; "own": running is healthy unless the image has a check; None: not our service."""
+
+_STEPS = {"created": 0, "running": 1, "exited": 2}
 
 
 @dataclass(slots=True)
@@ -40,15 +45,6 @@ class _Seen:
     replica: ObservedReplica
     healthy: bool | None = None
     since: float | None = None
-
-
-@dataclass(slots=True)
-class _Load:
-    """What the replicas of this cluster reserve on one host."""
-
-    cpu_millis: int = 0
-    memory_bytes: int = 0
-    replicas: int = 0
 
 
 class Observer:
@@ -67,26 +63,31 @@ class Observer:
         self._on_change = on_change
         self._health_of = health_of
         self._supervision = supervision
-        self._hosts: dict[str, dict[str, HostView]] = {name: {} for name in targets}
-        self._host_tuples: dict[str, tuple[HostView, ...]] = {}
+        self._hosts = HostsSeen(targets, clock)
+        self._looks = Looks(targets, self._take_listing, supervision)
         self._seen: dict[str, _Seen] = {}
-        self._load: dict[tuple[str, str], _Load] = {}
         self._by_service: dict[str, dict[str, _Seen]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._room_timer: asyncio.TimerHandle | None = None
         self.prober = Prober(on_change=self._health_turned, clock=clock.wall)
 
     async def open(self) -> None:
-        """Open the targets, look once, then follow their events."""
+        """Open the targets, begin to follow their events, and look once."""
         await asyncio.gather(*(target.open() for target in self._targets.values()))
-        await asyncio.gather(*(self.look(name) for name in self._targets))
         for name in self._targets:
             self._tasks.append(self._supervision.start(self._follow(name), name=f"observe {name}"))
+        # What happens while the hosts are listed must not be missed: the followers begin first.
+        await asyncio.sleep(0)
+        await asyncio.gather(*(self.look(name) for name in self._targets))
 
     async def close(self) -> None:
         """Stop following, let the targets go."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._looks.close()
+        if self._room_timer is not None:
+            self._room_timer.cancel()
         await self.prober.close()
         await asyncio.gather(*(target.close() for target in self._targets.values()), return_exceptions=True)
 
@@ -102,7 +103,7 @@ class Observer:
         """What the target's hosts show of the service."""
         found = self._by_service.get(service)
         replicas = tuple(self._presented(seen) for seen in found.values()) if found else ()
-        return World(now, replicas, self._host_views(target), token, uncertain, watched_since)
+        return World(now, replicas, self._hosts.views(target), token, uncertain, watched_since)
 
     def replicas(self, service: str) -> tuple[ObservedReplica, ...]:
         """The service's replicas as they are seen now."""
@@ -114,22 +115,27 @@ class Observer:
 
     def hosts(self) -> dict[str, tuple[HostView, ...]]:
         """The hosts of every target."""
-        return {target: self._host_views(target) for target in self._targets}
+        return {target: self._hosts.views(target) for target in self._targets}
 
-    async def look(self, target: str) -> None:
-        """List every host of the target anew."""
-        try:
-            listings = await self._targets[target].list_replicas()
-        except TargetError as error:
-            log.warning("cannot list replicas", target=target, error=str(error))
-            return
-        for listing in listings:
-            self._take_listing(target, listing)
+    async def look(self, target: str, host: str = "") -> None:
+        """List a host anew, or every host of the target; returns when a listing that began after this call is there."""
+        await self._looks.look(target, host)
 
     def watch_again(self, service: str) -> None:
-        """The service is ours now, or its revisions changed: ask its replicas for their health as they want it."""
+        """The service is ours now or no longer, or its revisions changed: ask its replicas for their health as they
+        want it, or not at all. Calling it again changes nothing."""
+        turned = False
         for seen in self._by_service.get(service, {}).values():
+            before = seen.healthy
             self._watch(seen)
+            turned = turned or seen.healthy is not before
+        if turned:
+            self._on_change(service)
+
+    def watch_all(self, services: Iterable[str]) -> None:
+        """`watch_again` for each of these services of which anything is seen."""
+        for service in self._by_service.keys() & frozenset(services):
+            self.watch_again(service)
 
     def note_done(self, target: str, outcome: Outcome) -> None:
         """Show at once what an action has surely done; the host's own event with the details follows."""
@@ -137,126 +143,122 @@ class Observer:
         if outcome.result != "done" or isinstance(action, Resolve):
             return
         if isinstance(action, Create):
-            self._take_replica(target, _as_created(action, outcome.id))
+            if outcome.id not in self._seen:
+                self._tell(target, _as_created(action, outcome.id))
             return
         seen = self._seen.get(action.id)
-        if seen is None:
-            return
         if isinstance(action, Remove):
-            self._forget(action.id)
+            self._tell_removal(target, action.id)
+        elif seen is None:
+            return
         elif isinstance(action, StopReplica) and seen.replica.condition == "running":
-            self._take_replica(target, replace(seen.replica, condition="exited"))
+            self._tell(target, replace(seen.replica, condition="exited"))
         elif isinstance(action, Start) and seen.replica.condition == "created":
-            self._take_replica(target, replace(seen.replica, condition="running", started_at=self._clock.wall()))
+            self._tell(target, replace(seen.replica, condition="running", started_at=self._clock.wall()))
 
     # From the targets.
 
     async def _follow(self, name: str) -> None:
+        follows_anew = False
         while True:
             try:
-                async for change in self._targets[name].changes():
+                changes = self._targets[name].changes()
+                if follows_anew:
+                    self._looks.soon(name)
+                async for change in changes:
                     if change.replica is not None:
-                        self._take_replica(name, change.replica)
-                        self._on_change(change.replica.service)
+                        if not _is_late(self._seen.get(change.replica.id), change.replica):
+                            self._tell(name, change.replica)
+                            self._on_change(change.replica.service)
                     elif change.removed is not None:
-                        self._take_removal(change.removed)
+                        seen = self._seen.get(change.removed)
+                        self._tell_removal(name, change.removed)
+                        if seen is not None:
+                            self._on_change(seen.replica.service)
                     else:
-                        await self.look(name)
+                        self._looks.soon(name, change.host)
             except TargetError as error:
                 log.warning("lost sight of the target, trying again", target=name, error=str(error))
+            follows_anew = True
             await asyncio.sleep(RECONNECT_S)
 
-    def _take_listing(self, target: str, listing: HostListing) -> None:
+    def _take_listing(self, target: str, listing: HostListing, newer: Newer) -> None:
         name = listing.host.name
-        before = self._hosts[target].get(name)
-        self._hosts[target][name] = listing.host
-        self._host_tuples.pop(target, None)
+        news = self._hosts.take(target, listing, newer.freed)
         touched: set[str] = set()
         if not listing.error:
-            present = {replica.id for replica in listing.replicas}
+            present = {replica.id for replica in listing.replicas} | newer.replicas
             for seen in list(self._seen.values()):
                 if seen.target == target and seen.replica.host == name and seen.replica.id not in present:
                     touched.add(seen.replica.service)
                     self._forget(seen.replica.id)
             for replica in listing.replicas:
-                if self._take_replica(target, replica):
+                if replica.id not in newer.replicas and self._take_replica(target, replica):
                     touched.add(replica.service)
-        if before is None or (before.known, before.condition) != (listing.host.known, listing.host.condition):
-            touched |= {seen.replica.service for seen in self._seen.values() if seen.replica.host == name}
-            touched.add("")
-            if not listing.host.known:
+        if news.turned:
+            touched |= self._services_on(target, name)
+            if not self._hosts.known(target, name):
                 asyncio.get_running_loop().call_later(LOST_AFTER_S, self._host_may_be_lost, target, name)
+        if news.turned or news.room:
+            touched.add("")
         for service in sorted(touched):
             self._on_change(service)
 
     def _host_may_be_lost(self, target: str, name: str) -> None:
-        host = self._hosts[target].get(name)
-        if host is None or host.known:
+        if self._hosts.known(target, name):
             return
-        self._host_tuples.pop(target, None)
-        for service in sorted({s.replica.service for s in self._seen.values() if s.replica.host == name}):
+        self._hosts.refresh(target)
+        for service in sorted(self._services_on(target, name)):
             self._on_change(service)
 
-    def _host_views(self, target: str) -> tuple[HostView, ...]:
-        """The target's hosts, with what the replicas seen now reserve on them; worked out once for each change."""
-        views = self._host_tuples.get(target)
-        if views is None:
-            views = tuple(self._host_view(target, host) for host in self._hosts.get(target, {}).values())
-            self._host_tuples[target] = views
-        return views
+    def _services_on(self, target: str, host: str) -> set[str]:
+        on_host = (seen for seen in self._seen.values() if (seen.target, seen.replica.host) == (target, host))
+        return {seen.replica.service for seen in on_host}
 
-    def _host_view(self, target: str, host: HostView) -> HostView:
-        silent_s = self._clock.wall() - host.since
-        lost = host.condition == "suspect" and silent_s >= LOST_AFTER_S
-        load = self._load.get((target, host.name), _Load())
-        return replace(
-            host,
-            condition="lost" if lost else host.condition,
-            reserved_cpu_millis=load.cpu_millis,
-            reserved_memory_bytes=load.memory_bytes,
-            replicas=load.replicas,
-        )
+    def _tell(self, target: str, replica: ObservedReplica) -> None:
+        """Take what an event or an outcome says: it counts more than a look that began before."""
+        known = self._seen.get(replica.id)
+        self._looks.told(target, replica.id, ports_freed(known.replica if known is not None else None, replica))
+        self._take_replica(target, replica)
 
-    def _count(self, target: str, replica: ObservedReplica, sign: int) -> None:
-        """Keep the sums of what is reserved by host; one that has ended reserves nothing."""
-        if replica.condition == "exited":
-            return
-        load = self._load.setdefault((target, replica.host), _Load())
-        load.cpu_millis += sign * replica.cpu_millis
-        load.memory_bytes += sign * replica.memory_bytes
-        load.replicas += sign
-        self._host_tuples.pop(target, None)
+    def _tell_removal(self, target: str, replica_id: str) -> None:
+        seen = self._seen.get(replica_id)
+        self._looks.told(target, replica_id, ports_freed(seen.replica if seen is not None else None, None))
+        if seen is not None:
+            self._forget(replica_id)
 
     def _take_replica(self, target: str, replica: ObservedReplica) -> bool:
         known = self._seen.get(replica.id)
         if known is not None and known.replica == replica:
             return False
-        if known is not None and known.replica.condition == "exited" and replica.condition != "exited":
-            return False  # an older look that came late: a replica that has ended is never started again
+        before = known.replica if known is not None else None
         if known is None:
             known = self._seen[replica.id] = _Seen(target, replica)
             self._by_service.setdefault(replica.service, {})[replica.id] = known
-        else:
-            self._count(target, known.replica, -1)
         known.replica = replica
-        self._count(target, replica, 1)
+        if self._hosts.change(target, before, replica):
+            self._room_made()
         self._watch(known)
         return True
 
-    def _take_removal(self, replica_id: str) -> None:
-        seen = self._seen.get(replica_id)
-        if seen is not None:
-            self._forget(replica_id)
-            self._on_change(seen.replica.service)
-
     def _forget(self, replica_id: str) -> None:
         seen = self._seen.pop(replica_id)
-        self._count(seen.target, seen.replica, -1)
         replicas = self._by_service[seen.replica.service]
         del replicas[replica_id]
         if not replicas:
             del self._by_service[seen.replica.service]
         self.prober.forget(replica_id)
+        if self._hosts.change(seen.target, seen.replica, None):
+            self._room_made()
+
+    def _room_made(self) -> None:
+        """What found no host may find one now: tell it soon, once for all that ends meanwhile."""
+        if self._room_timer is None:
+            self._room_timer = asyncio.get_running_loop().call_later(ROOM_TOLD_AFTER_S, self._tell_room)
+
+    def _tell_room(self) -> None:
+        self._room_timer = None
+        self._on_change("")
 
     # Health.
 
@@ -267,15 +269,21 @@ class Observer:
             self.prober.forget(replica.id)
             seen.healthy = seen.since = None
             return
-        if isinstance(health, Health):
-            address = replica.address.get(health.port) or ("" if health.port else next(iter(replica.address.values()), ""))
+        if isinstance(health, Health) and (health.http or health.tcp):
+            address = replica.address.get(health.port) or (
+                "" if health.port else next(iter(replica.address.values()), "")
+            )
             if address:
                 self.prober.watch(replica, health, address)
             if address or not replica.own_check:
                 return
+        self.prober.forget(replica.id)
         healthy = replica.healthy if replica.own_check else True
         if healthy != seen.healthy:
-            seen.since = (replica.started_at if not replica.own_check else None) or self._clock.wall()
+            now = self._clock.wall()
+            began = replica.started_at if not replica.own_check else None
+            # A host's clock that runs ahead says nothing of our time.
+            seen.since = now if began is None else min(began, now)
         seen.healthy = healthy
 
     def _health_turned(self, replica_id: str, healthy: bool | None, since: float | None) -> None:  # noqa: FBT001 - the prober calls it so
@@ -291,6 +299,14 @@ class Observer:
         elif healthy is False:
             note = self.prober.note(seen.replica.id) or note
         return replace(seen.replica, healthy=healthy, healthy_since=seen.since if healthy else None, note=note)
+
+
+def _is_late(known: _Seen | None, told: ObservedReplica) -> bool:
+    """Whether an event tells of a step that is over. One that was started again by hand has a newer start."""
+    if known is None or _STEPS[told.condition] >= _STEPS[known.replica.condition]:
+        return False
+    begun_before, begun = known.replica.started_at, told.started_at
+    return begun is None or (begun_before is not None and begun <= begun_before)
 
 
 def _as_created(action: Create, replica_id: str) -> ObservedReplica:

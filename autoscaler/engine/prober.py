@@ -122,7 +122,8 @@ class Prober:
         if known is not None and (known.health, known.address) == (health, address):
             return
         now = self.clock()
-        watched = _Watched(replica.id, health, address, replica.started_at or now, now)
+        # A host's clock may run ahead of ours: the time to start up is counted from now at the latest.
+        watched = _Watched(replica.id, health, address, min(replica.started_at or now, now), now)
         if known is not None:
             watched.healthy, watched.note = known.healthy, known.note
         self._watched[replica.id] = watched

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica
 from autoscaler.core.world import HostView, ObservedReplica
@@ -91,3 +91,15 @@ class Target(Protocol):
 
     def logs(self, replica: ObservedReplica, *, follow: bool, tail: int) -> AsyncIterator[bytes]:
         """The replica's output lines, oldest of the last ``tail`` first."""
+
+
+@runtime_checkable
+class ListsByHost(Protocol):
+    """What a target of many hosts may offer as well: their listings one by one, so that a slow one delays no other."""
+
+    @property
+    def host_names(self) -> Sequence[str]:
+        """Every host, in the order of the configuration."""
+
+    async def list_host(self, name: str) -> HostListing:
+        """One host's listing; KeyError for a name that is none of `host_names`."""

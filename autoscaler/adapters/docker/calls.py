@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import posixpath
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def remove(client: EngineClient, action: Remove, place: Place) -> Outcome:
     return Outcome(action, "done", id=action.id)
 
 
-def list_replicas(client: EngineClient, place: Place, stopping: set[str]) -> list[ObservedReplica]:
+def list_replicas(client: EngineClient, place: Place, stopping: Container[str]) -> list[ObservedReplica]:
     """The cluster's containers, each looked at; one that goes meanwhile is left out."""
     found = []
     for summary in client.containers(all=True, filters=containers.cluster_filter(place.cluster)):

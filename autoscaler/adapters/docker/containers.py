@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from autoscaler.configuration.settings import HostSettings
 from autoscaler.core.actions import Create
 from autoscaler.core.world import ObservedReplica, ReplicaCondition
+from autoscaler.events.forms import SERVICE
+from autoscaler.events.models import REVISION_NUMBER_MAX
 
 PREFIX = "io.eventscaler."
 CLUSTER = f"{PREFIX}cluster"
@@ -24,8 +27,14 @@ PORTS = f"{PREFIX}ports"
 IDENTITY = tuple(f"{PREFIX}{part}" for part in ("cluster", "service", "slot", "revision", "attempt", "spec"))
 """Labels that make a container exactly this replica; who made it (generation, token) does not count."""
 
-NUMBERS = ("slot", "revision", "attempt", "generation", "token")
+NUMBERS = {"slot": 0, "revision": 1, "attempt": 1, "generation": 0, "token": 0, "cpu": 0, "memory": 0}
+"""Labels that are numbers, with the least that each can be."""
+
+NUMBER_MAX = {"slot": 2**31 - 1, "revision": REVISION_NUMBER_MAX}
+"""The greatest, of those that leave the program as an integer of the wire; the others end at 2^63."""
+
 NANO_CPUS_PER_MILLI = 1_000_000
+DIGITS_MAX = 19
 EXIT_NOTES = {126: "its command could not be executed", 127: "its command was not found", 137: "killed (SIGKILL)"}
 
 Labels = Mapping[str, str]
@@ -126,11 +135,8 @@ def observe(inspected: Mapping[str, Any], host: HostSettings, *, stopping: bool)
     labels = _labels(inspected)
     state = inspected["State"]
     condition = _condition(str(state["Status"]))
-    try:
-        numbers = {part: int(labels[f"{PREFIX}{part}"]) for part in NUMBERS}
-        reserved = {part: int(labels.get(f"{PREFIX}{part}") or 0) for part in ("cpu", "memory")}
-        service = labels[f"{PREFIX}service"]
-    except (KeyError, ValueError):
+    numbers, service = numbers_of(labels), service_of(labels)
+    if numbers is None or not service:
         return None
     exit_code = int(state["ExitCode"]) if condition == "exited" else None
     return ObservedReplica(
@@ -149,11 +155,30 @@ def observe(inspected: Mapping[str, Any], host: HostSettings, *, stopping: bool)
         generation=numbers["generation"],
         token=numbers["token"],
         stopping=stopping and condition == "running",
-        cpu_millis=reserved["cpu"],
-        memory_bytes=reserved["memory"],
+        cpu_millis=numbers["cpu"],
+        memory_bytes=numbers["memory"],
         note=_note(state, exit_code),
         own_check=str((state.get("Health") or {}).get("Status", "none")) != "none",
     )
+
+
+def service_of(labels: Labels) -> str:
+    """The service that a container is a replica of; empty where its label names none that there can be."""
+    service = labels.get(f"{PREFIX}service", "")
+    return service if re.fullmatch(SERVICE, service) else ""
+
+
+def numbers_of(labels: Labels) -> dict[str, int] | None:
+    """What the labels count, or None where one is no number or none that a replica can have."""
+    numbers = {}
+    for name, least in NUMBERS.items():
+        text = labels.get(f"{PREFIX}{name}") or ("0" if name in ("cpu", "memory") else "")
+        if not (text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX):
+            return None
+        numbers[name] = int(text)
+        if not least <= numbers[name] <= NUMBER_MAX.get(name, 2**63 - 1):
+            return None
+    return numbers
 
 
 def moment(text: str) -> float | None:

@@ -19,6 +19,7 @@ from autoscaler.adapters.docker.client import EngineClient, connect
 from autoscaler.adapters.docker.containers import cluster_filter
 from autoscaler.adapters.docker.failures import FOREIGN, CallFailed, Failure, Verb, read_failure
 from autoscaler.adapters.docker.images import look_up
+from autoscaler.adapters.docker.stopping import Stopping
 from autoscaler.adapters.docker.workers import WorkerPool
 from autoscaler.configuration.settings import HostSettings
 from autoscaler.core.world import HostView, ObservedReplica
@@ -64,7 +65,7 @@ class Host:
         self.place = calls.Place(cluster, settings)
         self.deadlines = deadlines
         self.circuit = Circuit()
-        self.stopping: set[str] = set()
+        self.stopping = Stopping()
         self.proven: set[str] = set()
         self._on_change = on_change
         self._version = ""
@@ -103,7 +104,7 @@ class Host:
         return await self._ask(verb, work, deadline_s)
 
     async def list_replicas(self) -> HostListing:
-        """The host's listing; a failure opens the circuit and is told in ``error``."""
+        """The host's listing; a failure is told in ``error``, and opens the circuit where the host was asked."""
         try:
             replicas, ports, machine, found = await self.ask("list", self._list, self.deadlines.list_s)
         except CallFailed as failed:
@@ -112,7 +113,7 @@ class Host:
             self._machine, self._machine_at = machine, time.monotonic()
         for image in found:
             self._lacks.pop(image, None)
-        self.stopping &= {replica.id for replica in replicas if replica.condition == "running"}
+        self.stopping.keep({replica.id for replica in replicas if replica.condition == "running"})
         return HostListing(self._view(replicas, ports), tuple(replicas))
 
     async def watch(self, whole: Callable[[Host], None]) -> None:
@@ -162,14 +163,14 @@ class Host:
         return result
 
     def _account(self, failure: Failure, verb: Verb) -> None:
-        if verb == "pull":
-            return  # a slow registry is no sign of a sick host
+        if verb == "pull" or not failure.begun:
+            return  # a slow registry is no sign of a sick host, nor is a queue of our own calls
         if verb == "list":
             opened = self.circuit.trip(time.time(), failure.text)
         elif failure.answered:
             self._lives()
             return
-        elif failure.begun and failure.result in ("unavailable", "unknown"):
+        elif failure.result in ("unavailable", "unknown"):
             opened = self.circuit.fail(time.time(), failure.text)
         else:
             return

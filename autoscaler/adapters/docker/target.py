@@ -90,6 +90,15 @@ class DockerTarget:
         """Every host's listing, in the order of the configuration."""
         return await asyncio.gather(*(host.list_replicas() for host in self._hosts.values()))
 
+    @property
+    def host_names(self) -> Sequence[str]:
+        """The hosts, in the order of the configuration."""
+        return tuple(self._hosts)
+
+    async def list_host(self, name: str) -> HostListing:
+        """One host's listing."""
+        return await self._hosts[name].list_replicas()
+
     def changes(self) -> AsyncIterator[HostChange]:
         """Every change from this call on."""
         return self._feed.subscribe()
@@ -128,17 +137,22 @@ class DockerTarget:
         return await self._act(action, "start", work, lambda host: host.deadlines.start_s)
 
     async def stop(self, action: StopReplica) -> Outcome:
-        """Stop the container; meanwhile it is listed as stopping."""
+        """Stop the container; meanwhile it is listed as stopping. Where no answer comes, until it must have ended: a
+        stop that never arrived is then asked for again."""
         host = self._hosts.get(action.host)
-        if host is not None:
-            host.stopping.add(action.id)
+        if host is None:
+            return _no_such_host(action)
+        deadline_s = action.grace_s + host.deadlines.stop_s
+        host.stopping.begin(action.id, deadline_s)
 
         def work(host: Host, client: EngineClient) -> Outcome:
             return calls.stop(client, action, host.place)
 
-        outcome = await self._act(action, "stop", work, lambda host: action.grace_s + host.deadlines.stop_s)
-        if host is not None and outcome.result != "unknown":
-            host.stopping.discard(action.id)
+        outcome = await self._act(action, "stop", work, lambda _: deadline_s)
+        if outcome.result != "unknown":
+            host.stopping.end(action.id)
+        elif left_s := host.stopping.left_s(action.id):
+            asyncio.get_running_loop().call_later(left_s, self._look_again, host)
         return outcome
 
     async def remove(self, action: Remove) -> Outcome:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoscaler.adapters.docker.client import EngineClient, version_parts
-from autoscaler.adapters.docker.containers import cluster_filter, moment
+from autoscaler.adapters.docker.containers import cluster_filter, moment, numbers_of, service_of
 from autoscaler.adapters.docker.failures import CallFailed
 from autoscaler.adapters.docker.host import READ_THREADS, Host
 from autoscaler.ports.target import Usage
@@ -74,10 +74,10 @@ class Meter:
         found = {}
         for summary in client.containers(filters=filters):
             labels = summary["Labels"]
-            revision = str(labels.get("io.eventscaler.revision", ""))
-            if revision.isdecimal() and "io.eventscaler.service" in labels:
+            numbers, service = numbers_of(labels), service_of(labels)
+            if numbers is not None and service:
                 name = str(summary["Names"][0]).removeprefix("/")
-                found[str(summary["Id"])] = (name, str(labels["io.eventscaler.service"]), int(revision))
+                found[str(summary["Id"])] = (name, service, numbers["revision"])
         return found
 
 
