@@ -53,7 +53,16 @@ def _as_outgoing(events: Sequence[Mapping[str, Any]], timestamp: int) -> list[Ou
     for event in events:
         if event.get("type") != METRIC_TYPE:
             raise rejected(Rejection.WRONG_TYPE, f"a decoder gave something else than {METRIC_TYPE}", "type")
-        value = json.dumps(event, allow_nan=False).encode()
+        value = _written(event)
         reading = samples_of(read_envelope(StoredMessage(0, timestamp, None, value, STRUCTURED_HEADERS)))
         outgoing.append(Outgoing(Topic.METRICS, reading.service.encode(), value, STRUCTURED_HEADERS))
     return outgoing
+
+
+def _written(event: Mapping[str, Any]) -> bytes:
+    """The event as JSON; a number that JSON has not is left for the reader to reject."""
+    try:
+        return json.dumps(event).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        text = f"a decoder gave what is no JSON value: {type(error).__name__}"
+        raise rejected(Rejection.NOT_JSON, text) from None

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autoscaler.errors import StreamError, TargetError
+from autoscaler.errors import EventRejected, StreamError, TargetError
 from autoscaler.ports.metrics import MetricsSource, PolledSample
 
 BACKOFF_MAX_S = 60.0
@@ -100,7 +100,7 @@ class Poller:
                 continue
             try:
                 await self._publish(service, of_service)
-            except StreamError as error:
+            except (StreamError, EventRejected) as error:
                 # Not kept for later: the next poll brings newer ones.
                 counts.unpublished += len(of_service)
                 counts.last_error = str(error)[:TEXT_CHARS_MAX]

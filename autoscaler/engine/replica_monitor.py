@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from autoscaler.core.world import ObservedReplica
 from autoscaler.engine.poller import Publish
-from autoscaler.errors import StreamError, TargetError
+from autoscaler.errors import EventRejected, StreamError, TargetError
 from autoscaler.ports.metrics import PolledSample
 from autoscaler.ports.target import Target, Usage
 
@@ -89,7 +89,7 @@ class ReplicaMonitor:
             samples = self._samples(service, usages.get(service, []), at)
             try:
                 await self._publish(service, samples)
-            except StreamError:
+            except (StreamError, EventRejected):
                 self.counts.unpublished += len(samples)
             else:
                 self.counts.samples += len(samples)
