@@ -129,14 +129,8 @@ def _configure(draft: Draft, settings: ServiceSettings) -> None:
     if isinstance(state.rollout, Retiring | Retired):
         _configure_again(draft, settings, state.rollout)
         return
-    event = configured_event(settings)
-    if (
-        not state.initialised
-        and isinstance(state.rollout, Idle)
-        and settings.revision is not None
-        and event is not None
-        and known_event(state, event) is None
-    ):
+    event = configured_event(state, settings)
+    if event is not None and settings.revision is not None:
         fields = frozenset({"image", "command"}) if settings.revision.image else frozenset({"command", "env"})
         accept_deployment(draft, settings, DeploymentArrived(draft.at, event, settings.revision, fields, "configured"))
         return

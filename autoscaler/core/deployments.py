@@ -219,6 +219,20 @@ def _trimmed(state: ServiceState, added: Revision, history: int, base: int | Non
     return tuple(r for r in revisions if r.number in kept)
 
 
-def configured_event(settings: ServiceSettings) -> EventRef | None:
-    """The identity of the configuration's own first revision, by its content; None where it has none."""
-    return EventRef(CONFIGURATION_SOURCE, content_hash(settings.revision)) if settings.revision is not None else None
+def configured_event(state: ServiceState, settings: ServiceSettings) -> EventRef | None:
+    """The identity of the next try of the configuration's own first revision: its content, and from the second on a
+    number.
+
+    None where there is nothing to try: no such revision, one that failed by its own fault, or the service has one.
+    """
+    spec = settings.revision
+    if spec is None or state.revision or not isinstance(state.rollout, Idle):
+        return None
+    if any(
+        r.standing == "rejected" and replace(r.spec, pinned="") == replace(spec, pinned="") for r in state.revisions
+    ):
+        return None
+    content = content_hash(spec)
+    tried = [k.event.id.partition("#") for k in state.seen if k.event.source == CONFIGURATION_SOURCE]
+    numbers = [int(number) if number.isdecimal() else 1 for of, _, number in tried if of == content]
+    return EventRef(CONFIGURATION_SOURCE, f"{content}#{max(numbers) + 1}" if numbers else content)

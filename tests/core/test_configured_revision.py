@@ -1,0 +1,60 @@
+"""The configuration's own first revision: tried until the service has one, each try an event with one verdict."""
+
+from __future__ import annotations
+
+from autoscaler.core.actions import Outcome, Resolve
+from autoscaler.core.plan import plan
+from autoscaler.core.settings import Bounds
+from autoscaler.core.stimuli import OutcomeArrived
+from tests.core.builders import an_image, some_settings
+from tests.core.scene import Scene, crashes
+
+
+def a_configured_scene() -> Scene:
+    """A new service whose first revision is an image."""
+    return Scene(settings=some_settings(kind="docker", bounds=Bounds(0, 5, 1), revision=an_image("1")))
+
+
+def fail_to_resolve(scene: Scene) -> None:
+    """The service is configured, and its image cannot be had."""
+    scene.obedient = False
+    scene.configure()
+    [resolve] = plan(scene.state, scene.settings, scene.world(), "shop")
+    assert isinstance(resolve, Resolve)
+    scene.tell(OutcomeArrived(scene.now, Outcome(resolve, "refused", "no such image", "revision")))
+    scene.obedient = True
+
+
+def terminal(scene: Scene) -> list[tuple[str, str]]:
+    """Events with their terminal verdicts."""
+    return [(r.event.id.partition("#")[2], str(r.verdict)) for r in scene.records if r.terminal and r.event is not None]
+
+
+def test_refused_first_revision_is_tried_again_when_the_service_is_taken_over() -> None:
+    scene = a_configured_scene()
+    fail_to_resolve(scene)
+    assert (scene.state.revision, scene.phase) == (0, "idle")
+    fail_to_resolve(scene)
+    scene.configure()
+    scene.run(60)
+    assert terminal(scene) == [("", "refused"), ("2", "refused"), ("3", "applied")]
+    assert scene.running() == {1: 1}
+    assert scene.configure() == []
+
+
+def test_first_revision_that_is_being_tried_is_not_tried_beside_itself() -> None:
+    scene = a_configured_scene()
+    scene.obedient = False
+    scene.configure()
+    before = len(scene.records)
+    scene.configure()
+    assert len(scene.records) == before
+
+
+def test_first_revision_that_failed_by_its_own_fault_is_not_tried_again() -> None:
+    scene = a_configured_scene()
+    scene.behave["1"] = crashes
+    scene.configure()
+    scene.run(120)
+    assert scene.phase == "halted"
+    assert scene.configure() == []
