@@ -223,14 +223,10 @@ def configured_event(state: ServiceState, settings: ServiceSettings) -> EventRef
     """The identity of the next try of the configuration's own first revision: its content, and from the second on a
     number.
 
-    None where there is nothing to try: no such revision, one that failed by its own fault, or the service has one.
+    None where there is nothing to try: no such revision, or the service has one, be it one that failed.
     """
     spec = settings.revision
     if spec is None or state.revision or not isinstance(state.rollout, Idle):
-        return None
-    if any(
-        r.standing == "rejected" and replace(r.spec, pinned="") == replace(spec, pinned="") for r in state.revisions
-    ):
         return None
     content = content_hash(spec)
     tried = [k.event.id.partition("#") for k in state.seen if k.event.source == CONFIGURATION_SOURCE]
