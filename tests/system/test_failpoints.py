@@ -1,0 +1,105 @@
+"""`kill -9` at every failpoint in the middle of a scaling, an update and a rollback: as if it had not happened.
+
+Afterwards the containers are exactly right, by the engine's own events nothing was made twice, every event has one
+terminal verdict, and the trail is whole. Cases of one operation run side by side, each in a cluster of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from autoscaler.core.facts import EventRef
+from tests.system.installation import Installation
+from tests.system.trail import at_rest, judge, verdict
+
+SIDE_BY_SIDE = 3
+
+# Which hit lies in the middle of which operation: later than its first, earlier than its last.
+NTH = {
+    "after_poll": {"scale": 3, "update": 6, "rollback": 5},
+    "after_decide": {"scale": 2, "update": 4, "rollback": 3},
+    "after_append": {"scale": 2, "update": 4, "rollback": 3},
+    "after_commit": {"scale": 2, "update": 4, "rollback": 3},
+    "before_action": {"scale": 2, "update": 4, "rollback": 2},
+    "after_action": {"scale": 2, "update": 4, "rollback": 2},
+    "before_outcome": {"scale": 3, "update": 5, "rollback": 3},
+    "during_restore": {"scale": 1, "update": 1, "rollback": 1},
+    "after_lease_check": {"scale": 3, "update": 6, "rollback": 3},
+}
+
+
+async def survives(installation: Installation, operation: str, failpoint: str) -> None:
+    """The operation, cut off at the failpoint and taken up by the next process."""
+    installation.services = {"web": installation.service(replicas=1 if operation == "scale" else 2)}
+    await installation.open()
+    first = installation.start()
+    await installation.wanted("web", 1 if operation == "scale" else 2, revision=1)
+    await at_rest(installation, "web")
+    first.kill()
+    event = await begin(installation, operation)
+    armed = installation.start(f"{failpoint}:{NTH[failpoint][operation]}=kill")
+    assert await armed.ended(within_s=30.0) == -signal.SIGKILL, armed.tail()
+    installation.start()
+    told = await verdict(installation, event)
+    assert told.data["verdict"] == ("rolled_back" if operation == "rollback" else "applied"), str(told)
+    revision = 2 if operation == "update" else 1
+    await installation.wanted("web", 3 if operation == "scale" else 2, revision)
+    await at_rest(installation, "web")
+    state = (await judge(installation, event))["web"]
+    assert state.revision == revision
+    assert {replica.slot for replica in state.replicas} == set(range(state.demand))
+
+
+async def begin(installation: Installation, operation: str) -> EventRef:
+    if operation == "scale":
+        return await installation.command("web", "scale", "c-1", replicas=3)
+    return await installation.deploy("web", "two" if operation == "update" else "quits", "d-1")
+
+
+async def side_by_side(cases: dict[str, Callable[[], Coroutine[Any, Any, None]]]) -> None:
+    """All cases, a few at a time; the failures of all of them."""
+    room = asyncio.Semaphore(SIDE_BY_SIDE)
+    failures: list[str] = []
+
+    async def run(name: str, case: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with room:
+            try:
+                await case()
+            except AssertionError as error:
+                failures.append(f"{name}: {error}")
+
+    await asyncio.gather(*(run(name, case) for name, case in cases.items()))
+    assert not failures, f"{len(failures)} of {len(cases)} cases:\n\n" + "\n\n".join(failures)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("operation", ["scale", "update", "rollback"])
+async def test_killed_at_any_failpoint_on_kafka_and_docker_it_is_as_if_nothing_had_been(
+    served: Callable[..., Installation], operation: str
+) -> None:
+    installations = {failpoint: served() for failpoint in NTH}
+    await side_by_side(
+        {
+            failpoint: lambda failpoint=failpoint, where=where: survives(where, operation, failpoint)
+            for failpoint, where in installations.items()
+        }
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("operation", ["scale", "update", "rollback"])
+async def test_killed_at_any_failpoint_on_embedded_parts_it_is_as_if_nothing_had_been(
+    local: Callable[..., Installation], operation: str
+) -> None:
+    installations = {failpoint: local() for failpoint in NTH}
+    await side_by_side(
+        {
+            failpoint: lambda failpoint=failpoint, where=where: survives(where, operation, failpoint)
+            for failpoint, where in installations.items()
+        }
+    )
