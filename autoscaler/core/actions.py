@@ -13,6 +13,7 @@ from typing import Literal
 
 from autoscaler.core.facts import EventRef
 from autoscaler.core.revision import RevisionSpec
+from autoscaler.core.world import ObservedReplica
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +124,21 @@ class Outcome:
     pinned: str = ""
     id: str = ""
     numbers: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def created_replica(action: Create, replica_id: str) -> ObservedReplica:
+    """The replica as it looks right after its creation, before the host has told more of it."""
+    return ObservedReplica(
+        id=replica_id,
+        name=action.name,
+        service=action.service,
+        slot=action.slot,
+        revision=action.revision,
+        attempt=action.attempt,
+        host=action.host,
+        condition="created",
+        generation=action.generation,
+        token=action.token,
+        cpu_millis=action.spec.resources.cpu_millis,
+        memory_bytes=action.spec.resources.memory_bytes,
+    )

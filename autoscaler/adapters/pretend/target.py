@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica
+from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica, created_replica
 from autoscaler.core.world import HostView, ObservedReplica
 from autoscaler.ports.target import HostChange, HostListing, Usage
 
@@ -57,21 +57,7 @@ class PretendTarget:
         known = next((r for r in self._replicas.values() if r.name == action.name), None)
         if known is not None:
             return Outcome(action, "done", id=known.id)
-        replica = ObservedReplica(
-            id=f"pretend-{next(self._ids)}",
-            name=action.name,
-            service=action.service,
-            slot=action.slot,
-            revision=action.revision,
-            attempt=action.attempt,
-            host=action.host,
-            condition="created",
-            generation=action.generation,
-            token=action.token,
-            cpu_millis=action.spec.resources.cpu_millis,
-            memory_bytes=action.spec.resources.memory_bytes,
-            own_check=True,
-        )
+        replica = replace(created_replica(action, f"pretend-{next(self._ids)}"), own_check=True)
         self._show(replica)
         return Outcome(action, "done", id=replica.id)
 
