@@ -16,7 +16,7 @@ from autoscaler.core.deployments import accept_deployment, configured_event, not
 from autoscaler.core.draft import Draft, because, known_event
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.going_back import fail_rollout
-from autoscaler.core.outcomes import note_outcome
+from autoscaler.core.outcomes import note_outcomes
 from autoscaler.core.phases import begin_waiting, expire, hold_or_resume, judge_failures, progress
 from autoscaler.core.proposals import Rollback
 from autoscaler.core.records import Record
@@ -33,6 +33,7 @@ from autoscaler.core.stimuli import (
     Evaluate,
     Observed,
     OutcomeArrived,
+    OutcomesArrived,
     Stimulus,
 )
 from autoscaler.core.world import World
@@ -61,7 +62,9 @@ def decide(state: ServiceState, settings: ServiceSettings, stimulus: Stimulus, w
             if not _repeated(draft, stimulus.event, "control"):
                 obey(draft, settings, stimulus, world)
         case OutcomeArrived(outcome=outcome):
-            failures = _note(draft, settings, outcome)
+            failures = _note(draft, settings, (outcome,))
+        case OutcomesArrived(outcomes=outcomes):
+            failures = _note(draft, settings, outcomes)
         case Configured():
             _configure(draft, settings)
         case DeadlineReached():
@@ -115,11 +118,11 @@ def _vote_down(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> N
             return
 
 
-def _note(draft: Draft, settings: ServiceSettings, outcome: Outcome) -> list[Failure]:
-    if outcome.action.kind == "resolve":
-        note_resolution(draft, settings, outcome)
-        return []
-    return note_outcome(draft, settings, outcome)
+def _note(draft: Draft, settings: ServiceSettings, outcomes: Sequence[Outcome]) -> list[Failure]:
+    for outcome in outcomes:
+        if outcome.action.kind == "resolve":
+            note_resolution(draft, settings, outcome)
+    return note_outcomes(draft, settings, outcomes)
 
 
 def _configure(draft: Draft, settings: ServiceSettings) -> None:

@@ -28,6 +28,16 @@ class Failure:
     blame: Blame
 
 
+def label_of(replica: Replica) -> str:
+    """How records and names call it: ``s<slot>.r<revision>.<attempt>``."""
+    return f"s{replica.slot}.r{replica.revision}.{replica.attempt}"
+
+
+def label_in(name: str) -> str:
+    """The label at the end of a container's name."""
+    return ".".join(name.split(".")[-3:])
+
+
 VANISHED_AFTER_S = 15.0
 """A replica whose creation was confirmed and that was not seen since counts as gone after so long, as hosts tell
 late."""
@@ -78,10 +88,12 @@ def note_sightings(draft: Draft, settings: ServiceSettings, world: World) -> lis
     """Record what became available and what failed; the failures are returned for the phase to judge."""
     seen = observed_by_identity(world)
     _note_available(draft, settings, world, seen)
+    uncertain = {label_in(name) for name in world.uncertain}
     failures = [
         failure
         for replica in draft.state.replicas
-        if (failure := _failure_of(replica, draft, settings, world, seen)) is not None
+        if not (uncertain and label_of(replica) in uncertain)
+        and (failure := _failure_of(replica, draft, settings, world, seen)) is not None
     ]
     if failures:
         drop(draft, settings.update, failures)
@@ -100,7 +112,7 @@ def _note_available(
         noted = replica
         sighted = seen.get((replica.slot, replica.revision, replica.attempt))
         if sighted is not None and replica.available_at is None:
-            label = f"s{replica.slot}.r{replica.revision}.{replica.attempt}"
+            label = label_of(replica)
             if replica.created_at is None and sighted.name not in world.uncertain:
                 noted = replace(noted, created_at=world.now)
                 found.append(label)
@@ -141,12 +153,8 @@ def _failure_of(
     seen: dict[tuple[int, int, int], ObservedReplica],
 ) -> Failure | None:
     state = draft.state
-    if world.uncertain:
-        name = f".{replica_name(state.service, replica.slot, replica.revision, replica.attempt)}"
-        if any(uncertain.endswith(name) for uncertain in world.uncertain):
-            return None
     sighted = seen.get((replica.slot, replica.revision, replica.attempt))
-    label = f"s{replica.slot}.r{replica.revision}.{replica.attempt} on {replica.host}"
+    label = f"{label_of(replica)} on {replica.host}"
     if sighted is None:
         return _absence_of(replica, label, settings, world)
     if sighted.condition == "exited":

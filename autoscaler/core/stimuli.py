@@ -102,6 +102,14 @@ class OutcomeArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomesArrived:
+    """Several actions ended: decided about at once, so that fifty creations are one record and not fifty."""
+
+    at: float
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """The hosts were looked at, or told us of a change; what is there is in the `World` argument."""
 
@@ -123,4 +131,13 @@ class Configured:
     at: float
 
 
-Stimulus = Evaluate | DeploymentArrived | ControlArrived | OutcomeArrived | Observed | DeadlineReached | Configured
+Stimulus = (
+    Evaluate
+    | DeploymentArrived
+    | ControlArrived
+    | OutcomeArrived
+    | OutcomesArrived
+    | Observed
+    | DeadlineReached
+    | Configured
+)

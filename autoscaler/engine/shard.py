@@ -38,6 +38,7 @@ from autoscaler.engine.counters import Counters
 from autoscaler.engine.decoding import may_be_foreign
 from autoscaler.engine.evaluation import Voter
 from autoscaler.engine.evaluator import Evaluator
+from autoscaler.engine.grouping import grouped
 from autoscaler.engine.intake import Intake, Letter, home_partition
 from autoscaler.engine.latencies import Latencies
 from autoscaler.engine.schedule import Schedule
@@ -228,7 +229,7 @@ class Shard:
         """
         self._next_record = replace(self.record, positions=dict(self._taken))
         stimuli, self._stimuli = self._stimuli, []
-        for service, stimulus in stimuli:
+        for service, stimulus in grouped(stimuli):
             self._decide(service, stimulus, now)
         if self._evaluates:
             evaluated = self.evaluator.evaluate_all(now, foreign or {})
