@@ -25,6 +25,9 @@ FAST_S = 0.2
 AGE_SHARE = 0.1
 CONCURRENCY = 256
 HEAD_BYTES_MAX = 16 * 1024
+DUE_MIN = 64
+"""So many entries more than twice those watched are kept in the heap before it is cleared of what nobody watches."""
+
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r]")
 
 OnChange = Callable[[str, bool | None, float | None], None]
@@ -131,7 +134,10 @@ class Prober:
 
     def forget(self, replica_id: str) -> None:
         """No more probes nor reports of it."""
-        self._watched.pop(replica_id, None)
+        if self._watched.pop(replica_id, None) is not None and len(self._due) > DUE_MIN + 2 * len(self._watched):
+            # What is not watched any more would stay in the heap until it was due.
+            self._due = [entry for entry in self._due if self._watched.get(entry[2].replica_id) is entry[2]]
+            heapq.heapify(self._due)
 
     def note(self, replica_id: str) -> str:
         """What the last probe found wrong, for a person; empty where nothing or nothing is known."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from autoscaler.engine.poller import Poller, backoff_s
-from autoscaler.errors import StreamError, TargetError
+from autoscaler.errors import EventRejected, StreamError, TargetError
 from autoscaler.ports.metrics import PolledSample
 
 pytestmark = pytest.mark.timeout(30)
@@ -50,7 +50,7 @@ class Topic:
     """Keeps what is published; raises ``error`` where it is set."""
 
     published: list[tuple[str, Sequence[PolledSample]]] = field(default_factory=list)
-    error: StreamError | None = None
+    error: StreamError | EventRejected | None = None
 
     async def publish(self, service: str, samples: Sequence[PolledSample]) -> None:
         if self.error is not None:
@@ -136,3 +136,14 @@ async def test_running_polls_again_and_again_until_it_is_cancelled(source: Memor
 )
 def test_the_wait_doubles_with_failures_up_to_a_minute(every_s: float, failures: int, wait_s: float) -> None:
     assert backoff_s(every_s, failures) == wait_s
+
+
+async def test_samples_that_no_event_can_carry_are_counted_and_the_next_poll_goes_on(source: MemorySource) -> None:
+    topic = Topic(error=EventRejected("schema", "must be a number", "data.samples[0].value"))
+    poller = a_poller(source, topic, {"web"})
+    await poller.poll_once(source)
+    counts = poller.counts["memory"]
+    assert (counts.samples, counts.unpublished, counts.last_error) == (0, 1, "must be a number")
+    topic.error = None
+    await poller.poll_once(source)
+    assert counts.samples == 1

@@ -253,3 +253,27 @@ async def test_what_cannot_be_asked_is_refused_at_once(prober: Prober) -> None:
         prober.watch(observed(), Health(), "127.0.0.1:80")
     with pytest.raises(ValueError, match="host:port"):
         prober.watch(observed(), HTTP, "nonsense")
+
+
+async def test_nothing_is_kept_of_replicas_that_are_forgotten_before_they_are_due(
+    prober: Prober, reports: Reports
+) -> None:
+    rarely = Health(http="/healthz", every_s=3600.0)
+    async with serving(Replica()) as replica:
+        prober.watch(observed("stays"), Health(http="/healthz", every_s=60.0), replica.address)
+        names = [f"goes.{n}" for n in range(200)]
+        for name in names:
+            prober.watch(observed(name), rarely, replica.address)
+        await eventually(lambda: len(reports.turns) == 201 and not prober.active, lambda: len(reports.turns))
+        for name in names:
+            prober.forget(name)
+    assert prober.watched == 1
+    assert len(prober._due) < 100
+
+
+async def test_a_hosts_clock_that_runs_ahead_lengthens_no_start_period(
+    prober: Prober, reports: Reports, free_address: str
+) -> None:
+    prompt = Health(tcp=True, every_s=0.05, failures=2, start_s=0.1)
+    prober.watch(observed(started_ago_s=-3600.0), prompt, free_address)
+    await eventually(lambda: reports.turns == [("a", False)], lambda: reports.turns)

@@ -12,7 +12,7 @@ from autoscaler.core.actions import Create, Start
 from autoscaler.core.revision import RevisionSpec
 from autoscaler.core.world import ObservedReplica
 from autoscaler.engine.replica_monitor import ReplicaMonitor, ReplicaSample
-from autoscaler.errors import StreamError, TargetError
+from autoscaler.errors import EventRejected, StreamError, TargetError
 from autoscaler.ports.metrics import PolledSample
 from autoscaler.ports.target import Target, Usage
 from tests.contract.arena_process import ProcessArena, open_arena
@@ -30,7 +30,7 @@ def arena(request: pytest.FixtureRequest) -> Iterator[ProcessArena]:
 
 
 class Topic:
-    def __init__(self, error: StreamError | None = None) -> None:
+    def __init__(self, error: StreamError | EventRejected | None = None) -> None:
         self.error = error
         self.samples: list[ReplicaSample] = []
 
@@ -114,8 +114,9 @@ async def test_a_target_that_does_not_answer_leaves_out_usage_alone(
     assert monitor.counts.usage_failures == 1
 
 
-async def test_what_cannot_be_published_is_counted(arena: ProcessArena) -> None:
-    monitor = a_monitor(arena.target(), Topic(StreamError("no broker")), [], "web")
+@pytest.mark.parametrize("error", [StreamError("no broker"), EventRejected("schema", "no such revision")])
+async def test_what_cannot_be_published_is_counted(arena: ProcessArena, error: StreamError | EventRejected) -> None:
+    monitor = a_monitor(arena.target(), Topic(error), [], "web")
     await monitor.publish_once()
     assert (monitor.counts.samples, monitor.counts.unpublished) == (0, 2)
 
