@@ -88,7 +88,7 @@ class Child:
 
 
 def environment() -> dict[str, str]:
-    """This process's, without what would change the configuration of a process that is measured."""
+    """What a process that is measured gets: nothing that would change its configuration."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AUTOSCALER_")}
 
 

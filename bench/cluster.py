@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 import autoscaler_plugins.target_value as policy
 from autoscaler.adapters.kafka.admin import KafkaAdmin
 from autoscaler.configuration.settings import StreamSettings
+from autoscaler.core.rollout import Idle
 from autoscaler.core.settings import Bounds, Scaling, ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.events.envelope import STRUCTURED_HEADERS
@@ -150,5 +151,6 @@ def settled_state(demand: int) -> ServiceState:
     options = {"metric": METRIC, "per_replica": float(PER_REPLICA), "tolerance": 0.2}
     scenario = Scenario(policy, options, settings=settings, service="svc")
     scenario.sample(requests_per_second=demand * PER_REPLICA)
-    assert scenario.demand == demand, scenario.explain()
+    scenario.advance(settings.update.soak_s + settings.update.min_healthy_s)
+    assert (scenario.demand, scenario.state.rollout) == (demand, Idle()), scenario.explain()
     return scenario.state
