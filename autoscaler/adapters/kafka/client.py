@@ -19,6 +19,9 @@ from autoscaler.errors import StreamError
 from autoscaler.ports.stream import Headers, Message, Place, Topic, partition_of
 
 REQUEST_S = 5.0
+OPEN_S = 8.0
+"""The longest that opening may take; letting go of what was half open comes on top."""
+
 PUBLISH_S = 10.0
 STALL_S = 10.0
 PAGE = 2_000
@@ -51,6 +54,9 @@ class KafkaClient:
         if self._asker is not None:
             raise StreamError("the client is open already")
         self._options = connection_options(self._settings, self._cluster, REQUEST_S)
+        await within(OPEN_S, self._open(), "connect to Kafka")
+
+    async def _open(self) -> None:
         found = await partitions_by_topic(self._options)
         self._partitions = agreed_partitions(found, self._names, None)
         # Ends are those of everything that was written: of a transaction that was committed a moment ago, the mark that

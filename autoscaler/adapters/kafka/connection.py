@@ -253,6 +253,8 @@ def _give_up_unsent(client: Any) -> None:
     if accumulator is None:
         return
     batches = [batch for queue in accumulator._batches.values() for batch in queue]  # noqa: SLF001 - nothing public does
+    # A batch that waits to be sent again is no longer pending, yet its end is noted there.
+    accumulator._pending_batches.update(batch for batch in batches if batch.retry_count)  # noqa: SLF001
     accumulator.fail_all(kafka_errors.ProducerClosed())
     for batch in batches:
         # Nobody waits for it any more; unretrieved it would be reported as a fault of ours.

@@ -18,7 +18,15 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.protocol.group import LeaveGroupRequest
 
-from autoscaler.adapters.kafka.connection import FOREIGN, connection_options, let_go, start, translated
+from autoscaler.adapters.kafka.connection import (
+    CONNECT_S,
+    FOREIGN,
+    TEAR_S,
+    connection_options,
+    let_go,
+    start,
+    translated,
+)
 from autoscaler.adapters.kafka.unreadable import Found, read_carefully, unreadable
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import Fenced, StreamError
@@ -42,6 +50,10 @@ SILENCE_S = 3.0
 
 STALL_S = 60.0
 """A broker answers, yet no fetch succeeds: past this the consumer is made anew."""
+
+LEAVE_S = 1.0
+RENEW_S = 4.0
+"""The longest that connecting anew may take within a poll, which is tried again."""
 
 LOCATE_MAX = 3
 """How often a batch is fetched that cannot be located, as it may have been damaged on its way, before it halts."""
@@ -88,7 +100,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._heard_at = self._fetched_at = 0.0
         self._broken = False
 
-    async def open(self) -> None:
+    async def open(self, seconds: float = CONNECT_S) -> None:
         """Connect and begin to join; the assignment comes later."""
         session_ms = int(self._settings.session_timeout_s * 1000)
         member = self._settings.member
@@ -108,7 +120,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             **options,
         )
-        await start(self.consumer, options, "connect to Kafka")
+        await start(self.consumer, options, "connect to Kafka", seconds)
         self._heard_at = self._fetched_at = asyncio.get_running_loop().time()
         # Subscribed after the start, which would otherwise wait for an assignment as long as it takes.
         self.consumer.subscribe(list(self._names.values()), listener=self)
@@ -226,11 +238,11 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             self._probe.cancel()
         self.owned = frozenset()
         await self._leave_group()
-        await let_go(self.consumer, 2.0)
+        await let_go(self.consumer, 1.5)
         if self._fetch is not None:
             # The consumer is gone, and with it the guard that a cancelled fetch would switch off.
             self._fetch.cancel()
-            await asyncio.wait({self._fetch}, timeout=1.0)
+            await asyncio.wait({self._fetch}, timeout=TEAR_S)
             self._fetch = None
 
     def _places(self, partition: int, topics: Sequence[Topic]) -> list[Any]:
@@ -362,7 +374,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._outdated.clear()
         self._untold.clear()
         self._told.clear()
-        await self.open()
+        await self.open(RENEW_S)
         self._broken = False
 
     async def _leave_group(self) -> None:
@@ -376,7 +388,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         request = LeaveGroupRequest(self._group, member)
         try:
-            async with asyncio.timeout(1.5):
+            async with asyncio.timeout(LEAVE_S):
                 client = self.consumer._client  # noqa: SLF001 - see above
                 await client.send(node, request, group=ConnectionGroup.COORDINATION)
         except FOREIGN as error:

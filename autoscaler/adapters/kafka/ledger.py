@@ -116,18 +116,27 @@ class PartitionLedger:
         return self._parting
 
     async def _leave(self, *, abort: bool) -> None:
-        if abort:
-            # Only so that readers need not wait for the broker's own time-out; the next owner aborts it, too.
-            ending = asyncio.ensure_future(self._producer.abort_transaction())
-            done, _ = await asyncio.wait({ending}, timeout=ABORT_S)
-            if done:
-                _retrieved(ending)
-            else:
-                ending.cancel()
-        await let_go(self._producer, STOP_S)
+        seconds = 0.0
+        try:
+            if abort:
+                await self._abort()
+            seconds = STOP_S
+        finally:
+            await let_go(self._producer, seconds)
         waiter = self._producer._txn_manager._transaction_waiter  # noqa: SLF001 - nobody else can retrieve its error
         if waiter is not None and waiter.done():
             _retrieved(waiter)
+
+    async def _abort(self) -> None:
+        """Only so that readers need not wait for the broker's own time-out; the next owner aborts it, too."""
+        ending = asyncio.ensure_future(self._producer.abort_transaction())
+        try:
+            await asyncio.wait({ending}, timeout=ABORT_S)
+        finally:
+            if ending.done():
+                _retrieved(ending)
+            else:
+                ending.cancel()
 
     async def close(self, seconds: float) -> None:
         """Stop the producer within about so many seconds, whatever the broker's condition."""
@@ -135,7 +144,7 @@ class PartitionLedger:
         done, _ = await asyncio.wait({parting}, timeout=seconds)
         if not done:
             parting.cancel()
-            await asyncio.wait({parting}, timeout=2 * TEAR_S)
+            await asyncio.wait({parting}, timeout=3 * TEAR_S)
 
 
 def _retrieved(future: asyncio.Future[Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from autoscaler.adapters.kafka.connection import CONNECT_S, FOREIGN, connection_options, within
+from autoscaler.adapters.kafka.connection import CONNECT_S, FOREIGN, TEAR_S, connection_options, within
 from autoscaler.adapters.kafka.inputs import InputReader
 from autoscaler.adapters.kafka.ledger import PartitionLedger
 from autoscaler.adapters.kafka.restore import read_state
@@ -29,7 +29,12 @@ REQUEST_S = 10.0
 PRODUCER_REQUEST_S = 5.0
 """Half of the append's deadline, so that one retry after a silent broker fits in."""
 
-CLOSE_S = 3.0
+OPEN_S = 8.0
+"""The longest that opening may take; letting go of what was half open comes on top."""
+
+CLOSE_S = 4.5
+LEDGER_CLOSE_S = 2.0
+COMMIT_AT_END_S = 0.5
 COMMIT_PAUSE_S = 0.2
 COMMIT_S = 5.0
 
@@ -59,6 +64,9 @@ class KafkaMember:
         """Connect, compare the topics and join the group; the listener hears of partitions later."""
         if self._reader is not None:
             raise StreamError("the member is open already")
+        await within(OPEN_S, self._open(listener), "connect to Kafka")
+
+    async def _open(self, listener: Listener) -> None:
         options = connection_options(self._settings, self._cluster, REQUEST_S)
         found = await partitions_by_topic(options)
         self._partitions = agreed_partitions(found, self._names, self._settings.partitions)
@@ -152,6 +160,8 @@ class KafkaMember:
 
     async def close(self) -> None:
         """Leave the group, so that others take over at once, and let go of everything."""
+        loop = asyncio.get_running_loop()
+        end_at = loop.time() + CLOSE_S
         reader, self._reader = self._reader, None
         if self._committer is not None:
             self._committer.cancel()
@@ -160,10 +170,10 @@ class KafkaMember:
             self._drop(self._ledgers.pop(partition))
         if reader is not None:
             if self._positions:
-                await self._commit(reader, 1.0)
+                await self._commit(reader, COMMIT_AT_END_S)
             await reader.close()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+            await asyncio.wait(self._tasks, timeout=max(TEAR_S, end_at - loop.time()))
             for task in self._tasks:
                 task.cancel()
 
@@ -186,7 +196,7 @@ class KafkaMember:
 
     def _drop(self, ledger: PartitionLedger | None) -> None:
         if ledger is not None:
-            task = asyncio.create_task(ledger.close(CLOSE_S - 1.0))
+            task = asyncio.create_task(ledger.close(LEDGER_CLOSE_S))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
