@@ -15,6 +15,7 @@ from autoscaler.core.draft import Draft, because
 from autoscaler.core.edit import Edit, edit_of, victims
 from autoscaler.core.facts import Reason
 from autoscaler.core.holding import composition
+from autoscaler.core.returning import take_back
 from autoscaler.core.rollout import Advancing, Halted, Held, Preflight, Retired, Retiring, RollingBack, Rollout
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import Failure, is_dispensable, still_unasked
@@ -28,6 +29,7 @@ ROUNDS_MAX = 4
 def converge(draft: Draft, settings: ServiceSettings, world: World, lost: Sequence[Failure]) -> None:
     """Record the next edit of the wanted list, if one is due; ``lost`` are the failures just noted."""
     edit = edit_of(draft.state, settings, world, lost)
+    take_back(edit)
     rollout = draft.state.rollout
     moved: Rollout = rollout
     match rollout:
@@ -52,23 +54,27 @@ def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
     state = draft.state
     pending = Reason("pending", edit.pending) if edit.pending else None
     changes: dict[str, Any] = {}
-    if edit.started or edit.stopped:
+    if edit.started or edit.stopped or edit.returned:
         ordered = sorted(edit.replicas, key=lambda r: (r.slot, r.revision, r.attempt))
         changes.update(replicas=tuple(ordered), attempts=edit.attempts)
     if edit.setbacks != state.setbacks:
         changes["setbacks"] = edit.setbacks
+    if edit.lost != state.lost:
+        changes["lost"] = edit.lost
     if pending != state.pending:
         changes["pending"] = pending
     if moved != state.rollout:
         changes["rollout"] = moved
     if not changes:
         return
-    parts = [f"start {', '.join(edit.started)}"] if edit.started else []
+    parts = [f"take back {', '.join(edit.returned)}"] if edit.returned else []
+    parts += [f"start {', '.join(edit.started)}"] if edit.started else []
     parts += [f"stop {', '.join(edit.stopped)}"] if edit.stopped else []
     parts += [f"pending: {edit.pending}"] if pending is not None else []
     code = "start" if edit.started and not edit.stopped else "stop" if edit.stopped and not edit.started else "replace"
     if not edit.started and not edit.stopped:
         code = _still_code(changes, split=moved != state.rollout, pending=pending is not None)
+        code = "returned" if edit.returned else code
     text = "; ".join(parts)[:1000] or _STILL[code]
     draft.add("acted", "schedule", because(code, text, started=len(edit.started), stopped=len(edit.stopped)), **changes)
 
@@ -78,6 +84,7 @@ _STILL = {
     "pending": "pending",
     "sick": "a replica is sick; its successor waits for its turn",
     "placed": "nothing is pending",
+    "released": "what ran on lost hosts is not needed any more",
 }
 
 
@@ -86,7 +93,9 @@ def _still_code(changes: Mapping[str, Any], *, split: bool, pending: bool) -> st
         return "split"
     if pending:
         return "pending"
-    return "sick" if "setbacks" in changes else "placed"
+    if "setbacks" in changes:
+        return "sick"
+    return "released" if "lost" in changes else "placed"
 
 
 # One revision is wanted.
@@ -101,8 +110,9 @@ def _keep_up(edit: Edit) -> None:
         _replace_all(edit, target, going_back=True)
         return
     slots = _slots(edit)
-    for newest in victims(edit, [group[-1] for group in slots.values()], len(slots) - demand):
-        edit.stop_all(slots[newest.slot])
+    best = [next((r for r in reversed(group) if edit.available(r)), group[-1]) for group in slots.values()]
+    for victim in victims(edit, best, len(slots) - demand):
+        edit.stop_all(slots[victim.slot])
     _move(edit)
     missing = demand - len(_slots(edit))
     if missing > 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoscaler.core.freezing import updates_frozen
+from autoscaler.core.returning import asked_by
 from autoscaler.core.rollout import Advancing, Held, Preflight, RollingBack, Soaking
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import (
@@ -42,6 +43,8 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
     yield from _replica_deadlines(state, settings, world)
     for setback in state.setbacks:
         yield setback.retry_at
+    for replica in state.lost:
+        yield asked_by(replica, settings.update, world)
     if state.pending is not None:
         yield world.now + PENDING_RETRY_S
 

@@ -35,6 +35,8 @@ class Edit:
     draining: frozenset[str] = frozenset()
     pending: str = ""
     setbacks: tuple[Setback, ...] = ()
+    lost: tuple[Replica, ...] = ()
+    returned: list[str] = field(default_factory=list)
 
     @property
     def steady(self) -> list[Replica]:
@@ -123,6 +125,12 @@ class Edit:
             started += 1
         return started
 
+    def take_back(self, replica: Replica, label: str) -> None:
+        """Want again what its host, that was lost, shows running still."""
+        self.replicas.append(replica)
+        self.room.by_host[replica.host] += 1
+        self.returned.append(f"{label} on {replica.host}")
+
     def stop(self, replica: Replica) -> None:
         """Want it no more."""
         self.replicas.remove(replica)
@@ -167,6 +175,7 @@ def edit_of(state: ServiceState, settings: ServiceSettings, world: World, lost: 
         vacated=vacated,
         draining=draining,
         setbacks=state.setbacks,
+        lost=state.lost,
     )
 
 

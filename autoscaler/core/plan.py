@@ -29,8 +29,9 @@ def plan(state: ServiceState, settings: ServiceSettings, world: World, cluster: 
         action = _bring_about(state, settings, world, cluster, replica, sighted)
         if action is not None:
             actions.append(action)
+    left_alone = wanted | {(r.slot, r.revision, r.attempt) for r in state.lost}
     for sighted in world.replicas:
-        if (sighted.slot, sighted.revision, sighted.attempt) not in wanted:
+        if (sighted.slot, sighted.revision, sighted.attempt) not in left_alone:
             action = _put_away(state, settings, world, sighted)
             if action is not None:
                 actions.append(action)

@@ -264,6 +264,9 @@ def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
         "replicas": tuple(r for r in state.replicas if (r.slot, r.revision, r.attempt) not in gone),
         "setbacks": setbacks,
     }
+    away = [f.replica for f in failures if f.reason.code == "host_lost" and f.replica.available_at is not None]
+    if away:
+        changes["lost"] = (*state.lost, *away)
     rollout = state.rollout
     judged = rollout.resumed if isinstance(rollout, Held) else rollout
     if isinstance(judged, Advancing):

@@ -86,7 +86,8 @@ class ServiceState:
     ``generation`` grows by one with each decided record that changes desired state (demand, revision); ``seq`` by one
     with each record; ``chain`` is the hash of the last audit event. ``revision`` is the wanted revision's number, 0
     before the first. ``replicas`` are those that must exist now, ordered by slot then attempt; what runs beyond them is
-    to be stopped. ``attempts`` never resets. ``waiting`` is a deployment that waits behind a rollback.
+    to be stopped, but for ``lost``: what was available on hosts that were lost, and is left alone until they are back
+    or it is not needed. ``attempts`` never resets. ``waiting`` is a deployment that waits behind a rollback.
     """
 
     service: str
@@ -100,6 +101,7 @@ class ServiceState:
     rollout: Rollout = Idle()
     waiting: Deployment | None = None
     replicas: tuple[Replica, ...] = ()
+    lost: tuple[Replica, ...] = ()
     attempts: int = 0
     setbacks: tuple[Setback, ...] = ()
     pending: Reason | None = None

@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 
 from autoscaler.core.records import Record
-from tests.core.builders import a_service
-from tests.core.scene import Scene
+from tests.core.builders import a_service, count, some_rules, some_settings, wishes
+from tests.core.scene import Scene, silent
 
 
 def started_and_stopped(record: Record) -> set[str]:
@@ -55,3 +55,16 @@ def test_a_sick_replica_that_recovers_keeps_its_place() -> None:
     scene.containers[name] = replace(scene.containers[name], healthy=True, healthy_since=scene.now)
     scene.run(10)
     assert len(scene.state.replicas) == 3
+
+
+def test_demand_that_falls_takes_no_slot_whose_former_replica_still_serves() -> None:
+    settings = some_settings(update=some_rules(max_surge=count(4)))
+    scene = Scene(a_service(replicas=4, hosts=("h2",)), settings, v1=silent)
+    scene.change_host("h2", condition="draining")
+    scene.run(1)
+    assert len(scene.state.replicas) == 8
+    for slot in (0, 1):
+        name = next(n for n, c in scene.containers.items() if c.slot == slot and c.attempt == slot + 1)
+        scene.containers[name] = replace(scene.containers[name], healthy=False)
+    scene.evaluate(wishes(2))
+    assert sum(1 for c in scene.containers.values() if c.healthy and c.condition == "running") == 2

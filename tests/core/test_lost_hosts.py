@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from autoscaler.core.plan import plan
 from tests.core.builders import NOW, a_host, a_service
-from tests.core.scene import Scene
+from tests.core.scene import Behaviour, Scene, silent
 
 
 def healthy(scene: Scene) -> int:
@@ -30,3 +33,86 @@ def test_only_host_that_is_lost_and_comes_back_changes_nothing() -> None:
     scene.run(60)
     assert (scene.created, scene.actions, healthy(scene)) == ([], [], 3)
     assert not [r for r in scene.records if r.at > NOW and "replicas" in r.changes]
+
+
+def two_hosts(replicas: int, **behave: Behaviour) -> Scene:
+    """A service on two of three hosts; the third has no room for it."""
+    hosts = [a_host("h1"), a_host("h2"), a_host("h3", condition="cordoned")]
+    return Scene(a_service(replicas, hosts=("h1", "h2")), None, hosts, **behave)
+
+
+def lowest(scene: Scene, seconds: int) -> int:
+    """Let time pass; how few were healthy meanwhile."""
+    low = healthy(scene)
+    for _ in range(seconds):
+        scene.run(1)
+        low = min(low, healthy(scene))
+    return low
+
+
+def test_what_comes_back_takes_its_place_again_where_its_successor_is_not_available() -> None:
+    scene = two_hosts(4, v1=silent)
+    lose(scene, "h2")
+    scene.run(65)
+    assert len(scene.created) == 2
+    find(scene, "h2")
+    assert lowest(scene, 60) == 4
+    assert sorted(r.attempt for r in scene.state.replicas) == [1, 2, 3, 4]
+    assert scene.running() == {1: 4}
+    assert scene.state.lost == ()
+
+
+def test_what_comes_back_and_is_not_needed_any_more_is_stopped() -> None:
+    scene = two_hosts(4)
+    lose(scene, "h2")
+    scene.run(65)
+    assert scene.state.lost == ()
+    find(scene, "h2")
+    assert lowest(scene, 30) == 4
+    assert sorted(r.attempt for r in scene.state.replicas) == [1, 3, 5, 6]
+    assert scene.running() == {1: 4}
+
+
+def test_what_comes_back_is_not_stopped_before_it_could_be_asked() -> None:
+    scene = two_hosts(2, v1=silent)
+    lose(scene, "h2")
+    scene.run(65)
+    name = next(n for n, c in scene.containers.items() if c.slot == 1 and c.attempt == 2)
+    scene.containers[name] = replace(scene.containers[name], healthy=None, healthy_since=None)
+    find(scene, "h2")
+    scene.run(5)
+    assert name in scene.containers
+    assert [r.attempt for r in scene.state.lost] == [2]
+    scene.containers[name] = replace(scene.containers[name], healthy=True, healthy_since=scene.now)
+    scene.run(30)
+    assert sorted(r.attempt for r in scene.state.replicas) == [1, 2]
+
+
+def test_what_comes_back_and_says_nothing_is_given_up() -> None:
+    scene = two_hosts(2, v1=silent)
+    lose(scene, "h2")
+    scene.run(65)
+    name = next(n for n, c in scene.containers.items() if c.slot == 1 and c.attempt == 2)
+    scene.containers[name] = replace(scene.containers[name], healthy=None, healthy_since=None)
+    find(scene, "h2")
+    scene.run(30)
+    assert name not in scene.containers
+    assert scene.state.lost == ()
+
+
+def test_retiring_stops_what_comes_back() -> None:
+    scene = two_hosts(2, v1=silent)
+    lose(scene, "h2")
+    scene.run(65)
+    scene.order("retire")
+    find(scene, "h2")
+    scene.run(60)
+    assert (scene.phase, scene.running(), scene.state.lost) == ("retired", {}, ())
+
+
+def test_plan_leaves_alone_what_is_not_decided_about() -> None:
+    scene = two_hosts(2, v1=silent)
+    lose(scene, "h2")
+    scene.run(65)
+    scene.hosts["h2"] = replace(scene.hosts["h2"], condition="ready", known=True, since=scene.now)
+    assert not [a for a in plan(scene.state, scene.settings, scene.world(), "shop") if a.kind in {"stop", "remove"}]
