@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from autoscaler.core.evolve import evolve
 from autoscaler.core.records import Record
-from autoscaler.core.rollout import Advancing, Held, Retired, Retiring
+from autoscaler.core.rollout import Advancing, Held, Idle, Retired, Retiring
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import Replica, ServiceState
 from autoscaler.core.world import World
@@ -38,6 +38,7 @@ def check_edits(records: Sequence[Record], before: ServiceState, settings: Servi
             continue
         after = evolve(state, record)
         check_freeze(state, after, world)
+        check_returned(state, after, world)
         check_absence(state, after, record, settings, world)
         if record.kind == "schedule" and "replicas" in record.changes:
             check_promise(state, after, settings, world)
@@ -58,6 +59,20 @@ def check_absence(
             continue
         if world.now < host.since + settings.placement.host_grace_s:
             raise violated("absence", world.now, f"{replica} was given up though {host.name} is silent")
+
+
+def check_returned(before: ServiceState, after: ServiceState, world: World) -> None:
+    """What is back from a lost host, serves the wanted revision and is needed is not given up."""
+    if not before.lost or not isinstance(after.rollout, Idle):
+        return
+    healthy = {(s.slot, s.revision, s.attempt) for s in world.replicas if s.condition == "running" and s.healthy}
+    kept = {identity_of(r) for r in (*after.replicas, *after.lost)}
+    given_up = [r for r in before.lost if identity_of(r) not in kept and identity_of(r) in healthy]
+    given_up = [r for r in given_up if r.revision == after.revision]
+    leaving = {h.name for h in world.hosts if h.condition == "draining"}
+    standing = sum(1 for r in after.replicas if r.available_at and identity_of(r) in healthy)
+    if standing < after.demand and any(r.host not in leaving for r in given_up):
+        raise violated("P9", world.now, f"{given_up} given up with {standing} of {after.demand} available")
 
 
 def check_promise(before: ServiceState, after: ServiceState, settings: ServiceSettings, world: World) -> None:

@@ -48,7 +48,8 @@ class Container:
 
 @dataclass(slots=True)
 class SimHost:
-    """One host of the pool. ``down_at``: since when it does not answer. ``foreign``: names that are not ours."""
+    """One host of the pool. ``down_at``: since when it does not answer. ``foreign``: names that are not ours.
+    ``clock_ahead_s``: how wrong its clock is."""
 
     name: str
     zone: str
@@ -56,6 +57,7 @@ class SimHost:
     down_at: float | None = None
     containers: dict[str, Container] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
+    clock_ahead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class SimHosts:
         self.effects: list[Effect] = []
         self.created: list[tuple[int, int, int]] = []
         self.faults = True
+        self.lost_after_s = 15.0
         self.now = 0.0
         self._chance = chance
         self._later = later
@@ -105,7 +108,7 @@ class SimHosts:
         host = self.hosts[name]
         if host.down_at is not None:
             silent_s = self.now - host.down_at
-            condition: HostCondition = "lost" if silent_s >= 15.0 else "suspect"  # noqa: PLR2004 - the observer's limit
+            condition: HostCondition = "lost" if silent_s >= self.lost_after_s else "suspect"
             return HostView(name, condition, known=False, since=host.down_at, labels={"zone": host.zone}), []
         replicas = [self._presented(container) for container in host.containers.values()]
         return HostView(name, host.condition, known=True, labels={"zone": host.zone}, replicas=len(replicas)), replicas
@@ -122,7 +125,7 @@ class SimHosts:
             condition=c.condition,
             healthy=c.healthy,
             healthy_since=c.healthy_since,
-            started_at=c.started_at,
+            started_at=c.started_at + self.hosts[c.host].clock_ahead_s if c.started_at is not None else None,
             exit_code=c.exit_code,
             generation=c.generation,
             token=c.token,
@@ -303,7 +306,7 @@ class SimHosts:
         if host.down_at is None:
             host.down_at = self.now
             self._changed(name)
-            self._later(self.now + min(15.0, for_s), lambda: self._changed(name))
+            self._later(self.now + min(self.lost_after_s, for_s), lambda: self._changed(name))
             self._later(self.now + for_s, lambda: self._plug(name))
 
     def _plug(self, name: str) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoscaler.core.rollout import Held, Preflight
-from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.settings import PlacementRules, ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.engine.shard import ShardSetup
 from autoscaler.ports.stream import Topic
@@ -33,6 +33,9 @@ WHOLE_TRAIL_EVERY = 10
 
 SAMPLES_CALM_S = 30.0
 """So long samples still come once faults have stopped: longer than any window."""
+
+ODD_HOSTS = 0x5EED_0DD
+"""What is odd about a world's hosts has choices of its own, beside those of what happens in it."""
 
 STEPS_MAX = 50_000
 """More steps than any world needs; beyond, something goes round in circles."""
@@ -72,8 +75,12 @@ class SimWorld:
         self._length_s = length_s
         self._happenings = happenings
         count = 2 + self.chance.below(3)
+        odd = Chance(seed ^ ODD_HOSTS)
+        if odd.happens(0.1):
+            count = 1
         names = [(f"h{n}", f"z{n % 2}") for n in range(1, count + 1)]
         self.hosts = SimHosts(SERVICE, names, self.chance, self.later, self._host_changed)
+        self._make_odd(odd)
         self.hosts.fates = self.script.fates
         self.hosts.now = self.now
         self.properties = Properties(self.settings, self.hosts, self.log, SERVICE)
@@ -81,6 +88,14 @@ class SimWorld:
         self._former: list[Owner] = []
         self._members = 0
         self._load = 10.0 * self.chance.below(5)
+
+    def _make_odd(self, odd: Chance) -> None:
+        """Clocks of hosts that are wrong, and a world in which hosts are given up and come back within its time."""
+        for host in self.hosts.hosts.values():
+            host.clock_ahead_s = odd.pick([0.0, 0.0, 0.0, -3600.0, -9.0, 6.0, 3600.0])
+        if odd.happens(0.4):
+            self.hosts.lost_after_s = 1.0
+            self.settings = replace(self.settings, placement=PlacementRules(host_grace_s=odd.pick([1.5, 4.0])))
 
     # Time.
 

@@ -26,6 +26,7 @@ REGRESSIONS = (
     (1739, 80.0, 24, "emptied a host while the demand was not met"),
     (7215, 80.0, 24, "stopped what had come in place of a replica that failed on a draining host"),
     (1849, 80.0, 24, "took back what an operator had gone back to"),
+    (5058, 60.0, 18, "took a slot whose former replica still served when the demand fell"),
 )
 """Seeds whose world once broke a property, and how. A change of the script changes the worlds, so each of these has a
 test of its own in tests/core as well."""
