@@ -1,0 +1,115 @@
+"""The arithmetic of `quantile_headroom`: forecast, know how wrong it has been, keep that much headroom. Pure.
+
+Loads are in the unit of ``capacity``, the load that one replica carries. ``q``: how often demand may stay below the
+bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+DUST = 1e-9
+"""Of a replica: 3.0000000001 replicas are 3."""
+Q = 0.98
+ERRORS_MIN = 20
+"""Fewer errors at a level say nothing about its tail."""
+LEVEL_FACTOR = 4.0
+"""One bucket of errors holds forecasts of up to so many times its lowest."""
+UNTRIED_FACTOR = 1.4
+"""Headroom of a forecast of which nothing is known yet."""
+LOAD_MIN = 0.02
+"""Of a replica: the least that is forecast, as buckets are logarithmic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """``guard``: the share of a replica that a plain target would aim at. ``slack``: kept over the bound.
+
+    ``up``, ``down``: kept over a need before growing to it, and before shrinking to it.
+    """
+
+    guard: float = 0.7
+    slack: float = 0.03
+    up: float = 0.03
+    down: float = 0.10
+
+
+MARGINS = Margins()
+
+
+def whole(replicas: float) -> int:
+    """The next whole number up, without dust."""
+    return math.ceil(replicas - DUST)
+
+
+def horizon(lag_s: float, window_s: float, startup_s: float, period_s: float) -> int:
+    """Steps ahead that matter: what is ordered now is there only then, and what is seen is so old."""
+    return max(1, whole((lag_s + window_s / 2 + startup_s + period_s) / period_s))
+
+
+def rank(q: float, count: int) -> int:
+    """Which of ``count`` ordered errors bounds the next one with probability ``q``; from 1, at most the last."""
+    return min(count, max(1, whole(q * (count + 1))))
+
+
+def trend(samples: Sequence[float], steps: int) -> float:
+    """The least-squares line through equal steps, at its end; carried on for ``steps`` where it rises."""
+    count = len(samples)
+    middle = (count - 1) / 2
+    mean = sum(samples) / count
+    spread = count * (count * count - 1) / 12
+    slope = sum((i - middle) * y for i, y in enumerate(samples)) / spread if spread else 0.0
+    return mean + slope * middle + max(slope, 0.0) * steps
+
+
+def pinball(q: float, seen: float, bound: float) -> float:
+    """The loss of a bound: lack costs q, idle costs 1 - q."""
+    return q * (seen - bound) if seen > bound else (1 - q) * (bound - seen)
+
+
+def bucket(forecast: float, capacity: float) -> int:
+    """The level of a forecast, whose errors are kept together."""
+    return math.floor(math.log2(max(forecast / capacity, LOAD_MIN)) / 2)
+
+
+def error_bound(level: int, ordered: Mapping[int, Sequence[float]], q: float) -> float | None:
+    """The q-quantile of the errors at a level, else at the nearest level with enough of them; None without any."""
+    enough = [at for at, errors in ordered.items() if len(errors) >= ERRORS_MIN]
+    if not enough:
+        return None
+    nearest = min(enough, key=lambda at: (abs(at - level), at))
+    errors = ordered[nearest]
+    error = errors[rank(q, len(errors)) - 1]
+    return error / LEVEL_FACTOR ** (nearest - level) if error > 0 and nearest > level else error
+
+
+def bound(forecast: float, capacity: float, ordered: Mapping[int, Sequence[float]], q: float = Q) -> float:
+    """The load that is not exceeded with probability ``q``. ``ordered``: errors of the forecaster by level,
+    ascending."""
+    error = error_bound(bucket(forecast, capacity), ordered, q)
+    return UNTRIED_FACTOR * forecast if error is None else forecast + max(error, -forecast / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """The load seen, its trend, and its bound."""
+
+    seen: float
+    trend: float
+    bound: float
+
+
+def need_and_cap(capacity: float, loads: Loads, margins: Margins = MARGINS) -> tuple[float, float]:
+    """Replicas that the bound needs, and the most that a plain target would buy."""
+    cap = max(loads.seen, loads.trend) / (margins.guard * capacity)
+    return min((1 + margins.slack) * max(loads.bound, loads.seen) / capacity, cap), cap
+
+
+def size(have: int, need: float, cap: float, highest: tuple[float, float], margins: Margins = MARGINS) -> int:
+    """Replicas to have. ``highest``: of the needs and of the caps that are remembered, now included."""
+    if need > have:
+        return whole(min((1 + margins.up) * need, cap))
+    keep = min((1 + margins.down) * highest[0], highest[1])
+    return min(have, max(1, whole(keep)))
