@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,8 @@ from tests.parts import PartMissing, kafka
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 APPEND_S = 10.0
-CLOSE_S = 6.0
+OPEN_S = 10.0
+CLOSE_S = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +157,7 @@ async def test_a_killed_broker_is_noticed_and_its_return_too(broker: kafka.Kafka
 
 
 async def test_everything_closes_in_time_while_the_broker_hangs(broker: kafka.Kafka, stream: KafkaStream) -> None:
+    others = asyncio.all_tasks()
     member, client = stream.member(), stream.client()
     await own_all(member)
     await client.open()
@@ -168,11 +172,93 @@ async def test_everything_closes_in_time_while_the_broker_hangs(broker: kafka.Ka
         await asyncio.gather(member.close(), client.close(), following.aclose())  # type: ignore[attr-defined]
         took_s = time.monotonic() - began
         (outcome,) = await asyncio.gather(appending, return_exceptions=True)
+        left = await library_tasks(others)
     finally:
         broker.resume()
 
     assert took_s < CLOSE_S
     assert isinstance(outcome, StreamError)
+    assert left == set()
+
+
+@pytest.mark.parametrize("after_s", [2.0, 11.0])
+async def test_a_member_with_all_in_flight_closes_in_time_and_leaves_no_task(
+    broker: kafka.Kafka, stream: KafkaStream, after_s: float
+) -> None:
+    others = asyncio.all_tasks()
+    member, client = stream.member(), stream.client()
+    await own_all(member)
+    await client.open()
+    await member.append(replace(numbered(0, 1), positions={Topic.METRICS: 1}))
+    broker.pause()
+    try:
+        under_way = [
+            asyncio.create_task(call)
+            for call in (
+                member.append(numbered(0, 2)),
+                member.take_over(1),
+                client.publish(Topic.METRICS, b"web", b"v"),
+                until_away(member),
+            )
+        ]
+        await asyncio.sleep(after_s)
+        took_s = []
+        for closing in (member.close(), client.close()):
+            began = time.monotonic()
+            await closing
+            took_s.append(time.monotonic() - began)
+        await asyncio.wait(under_way, timeout=15.0)
+        await asyncio.gather(*(task for task in under_way if task.done()), return_exceptions=True)
+        left = await library_tasks(others)
+    finally:
+        broker.resume()
+
+    assert max(took_s) < CLOSE_S, took_s
+    assert all(task.done() for task in under_way)
+    assert left == set()
+
+
+async def test_opening_ends_in_time_while_the_broker_hangs_and_a_cancelled_one_at_once(
+    broker: kafka.Kafka, stream: KafkaStream
+) -> None:
+    others = asyncio.all_tasks()
+    member, client, cancelled = stream.member(), stream.client(), stream.member("m2")
+    broker.pause()
+    try:
+        opening = asyncio.create_task(cancelled.open(Recorder()))
+        began = time.monotonic()
+        outcomes = await asyncio.gather(member.open(Recorder()), client.open(), return_exceptions=True)
+        took_s = time.monotonic() - began
+        await asyncio.wait({opening})
+        opening = asyncio.create_task(cancelled.open(Recorder()))
+        await asyncio.sleep(1.0)
+        opening.cancel()
+        began = time.monotonic()
+        await asyncio.wait({opening})
+        cancelled_s = time.monotonic() - began
+        await asyncio.gather(member.close(), client.close(), cancelled.close())
+        left = await library_tasks(others)
+    finally:
+        broker.resume()
+
+    assert took_s < OPEN_S
+    assert cancelled_s < 3.0
+    assert all(isinstance(outcome, StreamError) and outcome.outcome == "unavailable" for outcome in outcomes)
+    assert left == set()
+    await own_all(member)
+    await client.open()
+
+
+async def library_tasks(others: set[asyncio.Task[Any]]) -> set[str]:
+    """What the client library still runs in the background a while later, but for other clients' tasks."""
+    left: set[str] = set()
+    for _ in range(60):
+        names = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - others}
+        left = {name for name in names if name.startswith(("AIOKafka", "Sender", "Fetcher", "GroupCoordinator"))}
+        if not left:
+            break
+        await asyncio.sleep(0.1)
+    return left
 
 
 async def test_an_absent_broker_is_an_error_that_may_be_tried_again(broker: kafka.Kafka, stream: KafkaStream) -> None:

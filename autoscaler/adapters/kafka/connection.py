@@ -31,12 +31,8 @@ TEXT_MAX = 300
 T = TypeVar("T")
 Outcome = Literal["unavailable", "unknown"]
 
-BACKGROUND = {
-    "_coordinator": ("_coordination_task", "_heartbeat_task", "_commit_refresh_task"),
-    "_fetcher": ("_fetch_task",),
-    "_sender": ("_sender_task",),
-}
-"""The client library's own tasks, by the part that runs them."""
+PARTS = ("_coordinator", "_fetcher", "_sender", "_client", "client")
+"""The parts of the client library's clients that run tasks of their own."""
 
 FENCED = (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch)
 """Another producer with our transactional id has started since."""
@@ -221,8 +217,8 @@ async def let_go(client: Any, seconds: float) -> None:
     try:
         await asyncio.wait({stopping}, timeout=seconds)
     finally:
-        if not stopping.done():
-            # Cut short, ``stop`` leaves tasks behind that would connect again.
+        if not stopping.done() or stopping.cancelled() or stopping.exception() is not None:
+            # Cut short or failed, ``stop`` leaves connections and tasks behind that would connect again.
             left = {stopping, *_tasks_of(client)}
             for task in left:
                 task.cancel()
@@ -237,14 +233,17 @@ async def let_go(client: Any, seconds: float) -> None:
         _note_failure(stopping)
 
 
-def _tasks_of(client: Any) -> set[asyncio.Future[Any]]:
-    """What a consumer or a producer runs in the background, as far as it has not ended."""
-    found: list[Any] = []
-    for part, names in BACKGROUND.items():
-        owner = getattr(client, part, None)
-        found += [getattr(owner, name, None) for name in names]
-    found += getattr(getattr(client, "_fetcher", None), "_pending_tasks", ())
-    return {task for task in found if isinstance(task, asyncio.Future) and not task.done()}
+def _tasks_of(client: Any) -> set[asyncio.Task[Any]]:
+    """What a consumer or a producer runs in the background, requests under way included, as far as it has not ended."""
+    owners = [client, *(part for name in PARTS if (part := getattr(client, name, None)) is not None)]
+    found = set()
+    for task in asyncio.all_tasks():
+        # The library keeps most of them to itself; whose method a task runs tells whose it is.
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        owner = frame.f_locals.get("self") if frame is not None else None
+        if any(owner is each for each in owners):
+            found.add(task)
+    return found - {task for task in (asyncio.current_task(),) if task is not None}
 
 
 def _give_up_unsent(client: Any) -> None:
