@@ -315,24 +315,14 @@ async def test_a_refused_record_leaves_nothing_of_its_append(stream: StreamKind)
 
     assert (raised.value.topic, raised.value.key, raised.value.size) == (Topic.AUDIT, b"web", 3_000_003)
     assert raised.value.outcome == "unavailable"
+    with pytest.raises(TooLarge, match="more than state takes"):
+        await member.append(an_append(state=b"x" * (8 * 1024 * 1024)))
     await member.append(an_append(state=b"good"))
     assert [message.value for message in (await member.take_over(0)).messages] == [b"good"]
     await member.append(an_append(state=b"better"))
     assert [message.value for message in await everything(client, Topic.STATE, 0)] == [b"good", b"good", b"better"]
     audit = [message.value for message in await everything(client, Topic.AUDIT, 0)]
     assert audit == [b"why good", b"why good", b"why better"]
-
-
-async def test_a_state_record_beyond_its_limit_is_refused_as_one_that_can_never_succeed(stream: StreamKind) -> None:
-    member = stream.member()
-    await own_all(member)
-
-    with pytest.raises(TooLarge) as raised:
-        await member.append(Append(1, (Outgoing(Topic.STATE, b"web", b"x" * (8 * 1024 * 1024)),), {}))
-
-    assert (raised.value.topic, raised.value.key) == (Topic.STATE, b"web")
-    await member.append(an_append(1, state=b"smaller"))
-    assert [message.value for message in (await member.take_over(1)).messages] == [b"smaller"]
 
 
 async def test_a_take_over_restores_the_latest_of_each_key(stream: StreamKind) -> None:

@@ -207,6 +207,8 @@ async def _pages(
             # Held up by somebody's open transaction: the present end is where that begins.
             decided = await within(STALL_S, consumer.end_offsets(list(ends)), doing)
             ends = {place: min(end, decided[place]) for place, end in ends.items()}
+        # Where it fails, what it had found of other partitions is gone, and their positions are behind that.
+        positions = {place: await consumer.position(place) for place in ends}
         try:
             found = await consumer.getmany(timeout_ms=FOLLOW_MS if follow else 20, max_records=PAGE)
         except OffsetOutOfRangeError as error:
@@ -214,7 +216,7 @@ async def _pages(
         except Exception as error:
             if not unreadable(error):
                 raise translated(error, doing) from error
-            found = await _past(consumer, {place: await consumer.position(place) for place in ends}, doing)
+            found = await _past(consumer, positions, doing)
         latest = {place: consumer.last_poll_timestamp(place) for place in ends}
         if found or latest != told:
             moved_at, told = loop.time(), latest
