@@ -1,0 +1,39 @@
+"""`nomad_target_value` as a policy: its cooldown and its bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import autoscaler
+from autoscaler.testing import NOW, a_service, propose, signal, unknown
+from autoscaler_plugins import nomad_target_value
+
+OPTIONS = {"metric": "busy", "target": 10, "cooldown": "5m", "cooldown_up": "1m"}
+
+
+def ask(value: float, demand: int, memory: dict[str, Any], at: float = 0.0, **more: Any) -> Any:
+    return propose(
+        nomad_target_value, a_service(demand=demand), [signal("busy", value)], {**OPTIONS, **more}, now=NOW + at,
+        memory=memory,
+    )  # fmt: skip
+
+
+def test_the_demand_is_multiplied_and_capped() -> None:
+    assert ask(20.0, 3, {}) == autoscaler.Scale(6, "20 busy to 10: up from 3 to 6")
+    assert ask(90.0, 3, {}).reason.endswith("up from 3 to 10, capped from 27")
+    assert ask(90.0, 3, {}, max_scale_up=2).to == 5
+    assert ask(10.05, 3, {}).to == 3
+
+
+def test_a_change_starts_the_cooldown_of_its_direction() -> None:
+    memory: dict[str, Any] = {}
+    ask(20.0, 3, memory)
+    held = ask(20.0, 6, memory, 10)
+    assert isinstance(held, autoscaler.Hold)
+    assert held.wake_at == NOW + 70
+    assert ask(5.0, 6, memory, 70).to == 3
+    assert ask(5.0, 3, memory, 80).wake_at == NOW + 380
+
+
+def test_without_a_sample_there_is_no_opinion() -> None:
+    assert propose(nomad_target_value, a_service(), [unknown("busy")], OPTIONS, memory={}) is None
