@@ -67,7 +67,7 @@ class Intake:
             try:
                 reading = read_samples(message)
             except EventRejected as error:
-                letters.append(Letter(Topic.METRICS, message, error, _service_in(message, self.known)))
+                letters.append(Letter(Topic.METRICS, message, error, self._service_in(message)))
                 continue
             if reading.service not in known:
                 self.unknown_service_samples += len(reading.samples)
@@ -87,10 +87,10 @@ class Intake:
                 stimulus = self._read(batch.topic, envelope, now)
             except EventRejected as error:
                 ref = envelope.ref if envelope is not None else identity_of(message)
-                self.letters.append(Letter(batch.topic, message, error, _service_in(message, self.known), ref))
+                self.letters.append(Letter(batch.topic, message, error, self._service_in(message), ref))
                 continue
             if home_partition(envelope.service, self.partitions) != self.partition:
-                self._forward(batch.topic, message, envelope.service)
+                self._forward(batch.topic, message, envelope.service, envelope.ref)
             elif envelope.service not in self.known:
                 self.strangers.append(stimulus)
             else:
@@ -100,21 +100,21 @@ class Intake:
     def _read(self, topic: Topic, envelope: Envelope, now: float) -> DeploymentArrived | ControlArrived:
         return read_deployment(envelope, now) if topic is Topic.DEPLOYMENTS else read_control(envelope, now)
 
-    def _forward(self, topic: Topic, message: Message, service: str) -> None:
+    def _forward(self, topic: Topic, message: Message, service: str, ref: EventRef | None = None) -> None:
         try:
             self.forwards.append(forward(message, topic, service))
         except EventRejected as error:
-            self.letters.append(Letter(topic, message, error))
+            self.letters.append(Letter(topic, message, error, ref=ref))
+
+    def _service_in(self, message: Message) -> str:
+        """The known service of this partition that a broken message is keyed by, so that its rejection stands in that
+        service's trail; else none: another partition's service has its state there alone."""
+        key = (message.key or b"").decode(errors="replace")
+        ours = key in self.known and home_partition(key, self.partitions) == self.partition
+        return key if ours else ""
 
 
 @lru_cache(maxsize=262_144)
 def home_partition(service: str, partitions: int) -> int:
     """The partition that the service's events belong to."""
     return partition_of(service.encode(), partitions)
-
-
-def _service_in(message: Message, known: Container[str]) -> str:
-    """The known service a broken message is keyed by, so that its rejection stands in that service's trail; else
-    none."""
-    key = (message.key or b"").decode(errors="replace")
-    return key if key in known else ""

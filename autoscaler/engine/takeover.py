@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
+from autoscaler.engine.intake import home_partition
 from autoscaler.engine.shard import Shard, ShardSetup
 from autoscaler.engine.volatile import Volatile
 from autoscaler.ledger.partition_record import PartitionRecord, decode_partition, is_reserved, partition_key
@@ -52,6 +53,8 @@ def rebuild(partition: int, setup: ShardSetup, restored: Restored, now: float) -
             continue
         kept = decode_state(message.value)
         service = kept.state.service
+        if home_partition(service, setup.partitions) != partition:
+            continue
         states[service] = kept.state
         settings = setup.services.get(service)
         if kept.checkpoint and settings is not None:
@@ -67,8 +70,9 @@ def rebuild(partition: int, setup: ShardSetup, restored: Restored, now: float) -
         member=setup.member,
     )
     if former is not None:
+        # Whoever owned the partition before has been fenced by now, so no lease of theirs goes beyond this.
         ended = former.released or former.member == setup.member
-        held_until = former.held_until if ended else max(former.held_until, now + LEASE_S)
+        held_until = min(former.held_until, now + LEASE_S) if ended else now + LEASE_S
         record = replace(record, unrouted=former.unrouted, held_until=held_until)
     shard = Shard(partition, setup, record, states)
     shard.evaluator.volatile.update(volatile)
