@@ -38,7 +38,9 @@ POLL_END_S = 3.0
 RETRY_S = 1.0
 SHUTDOWN_S = 18.0
 REVOKE_S = 5.0
+FENCED_FIRST_S = 2.0
 FENCED_MAX_S = 30.0
+FENCED_FORGOTTEN_S = 300.0
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +75,7 @@ class Member:
         self.sources_at_work = 0
         self._home: dict[int, frozenset[str]] = {}
         self._owned: frozenset[int] = frozenset()
-        self._fenced: dict[int, int] = {}
+        self._fenced: dict[int, tuple[int, float]] = {}
         self._stopping = False
         self._client_open = False
         self._joined = False
@@ -109,8 +111,11 @@ class Member:
         """Somebody fenced us. Where the group still says that it is ours, take it over again, ever more slowly."""
         self.runners.pop(partition, None)
         self._watch_no_more([partition])
-        fenced = self._fenced[partition] = self._fenced.get(partition, 0) + 1
-        delay_s = min(FENCED_MAX_S, 2.0**fenced)
+        now = self.parts.clock.monotonic()
+        times, at = self._fenced.get(partition, (0, now))
+        times = times + 1 if now - at < FENCED_FORGOTTEN_S else 1
+        self._fenced[partition] = (times, now)
+        delay_s = min(FENCED_MAX_S, FENCED_FIRST_S * 2.0 ** min(times - 1, 10))
         asyncio.get_running_loop().call_later(delay_s, self._take_again, partition)
 
     def _take_again(self, partition: int) -> None:

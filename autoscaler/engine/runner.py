@@ -25,7 +25,7 @@ from autoscaler.engine.intake import Letter
 from autoscaler.engine.shard import Shard, ShardSetup
 from autoscaler.engine.supervision import Supervision
 from autoscaler.engine.takeover import LEASE_S, TakenOver, rebuild
-from autoscaler.errors import Fenced, LedgerError, StreamError
+from autoscaler.errors import Fenced, LedgerError, StreamError, TooLarge
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 from autoscaler.ports.stream import INPUTS, Append, Batch, Outgoing, StreamMember, Topic
 
@@ -176,7 +176,7 @@ class Runner:
                 await asyncio.sleep(RETRY_S)
             except LedgerError as error:
                 log.error(
-                    "partition stopped: a record of its state cannot be read",
+                    "partition stopped: a record of it cannot be read or written",
                     partition=self.partition,
                     error=str(error),
                 )
@@ -200,9 +200,9 @@ class Runner:
         # What came in meanwhile was read from where the reader stood before, and comes again.
         self._inbox.clear()
         self._retake = False
-        if self._paused:
-            stream.resume(self.partition, INPUTS)
-            self._paused = False
+        # Paused by this runner, or by a former one of the same partition.
+        stream.resume(self.partition, INPUTS)
+        self._paused = False
         self._stop_allowed_at = clock.monotonic() + max(0.0, taken.held_until - now)
         self._begin_shard(taken, metrics_from, restored.ends.get(Topic.METRICS, 0), now)
 
@@ -210,6 +210,7 @@ class Runner:
         shard = taken.shard
         self._warm_until = (metrics_end, self._parts.clock.monotonic() + WARM_S)
         shard.warming = metrics_from < metrics_end
+        shard.read_again(Topic.METRICS, metrics_from, metrics_end)
         for topic, count in taken.skipped.items():
             log.error("events were lost to retention before they were read", topic=topic.value, count=count)
         for service, settings in self._parts.setup.services.items():
@@ -257,7 +258,7 @@ class Runner:
         taken = events = 0
         while self._inbox and events < EVENTS_A_TURN and shard.rejected < REJECTED_A_TURN and taken < SAMPLES_A_TURN:
             batch = self._inbox.popleft()
-            size = SLICE_MESSAGES if batch.topic is Topic.METRICS else EVENTS_A_TURN
+            size = SLICE_MESSAGES if batch.topic is Topic.METRICS else EVENTS_A_TURN - events
             part, rest = batch.messages[:size], batch.messages[size:]
             if rest:
                 self._inbox.appendleft(replace(batch, messages=rest))
@@ -329,6 +330,8 @@ class Runner:
                 await self._parts.stream.append(append)
             except Fenced:
                 raise
+            except TooLarge as error:
+                raise LedgerError(f"what was decided cannot be written: {error}") from error
             except StreamError as error:
                 counters.append_failures += 1
                 if error.outcome == "unknown" or self._revoked:

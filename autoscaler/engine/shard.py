@@ -21,7 +21,7 @@ from autoscaler.core.plan import plan
 from autoscaler.core.records import Record
 from autoscaler.core.rejections import reject, turn_away
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.state import ServiceState
+from autoscaler.core.state import SeenEvent, ServiceState
 from autoscaler.core.stimuli import (
     Configured,
     DeadlineReached,
@@ -33,7 +33,7 @@ from autoscaler.core.stimuli import (
 )
 from autoscaler.core.tasks import active_tasks
 from autoscaler.core.world import World
-from autoscaler.engine.conclusion import Conclusion
+from autoscaler.engine.conclusion import STATE_BYTES_MAX, Conclusion
 from autoscaler.engine.counters import Counters
 from autoscaler.engine.decoding import may_be_foreign
 from autoscaler.engine.evaluation import Voter
@@ -51,7 +51,7 @@ AHEAD_S = 5.0
 """How far a broker's clock may run ahead of ours before ours counts."""
 
 STRANGERS_MAX = 1000
-"""Events for services nobody configured that are remembered, so that a repeat gets no second verdict."""
+"""Events of no known service that are remembered, so that a repeat gets no second verdict."""
 
 Look = Callable[[str, str, float, int, frozenset[str], float], World]
 """(service, target, now, token, uncertain names, watched since) -> what its target's hosts show of the service."""
@@ -99,6 +99,7 @@ class Shard:
         )
         self._stimuli: list[tuple[str, Stimulus]] = []
         self._taken: dict[Topic, int] = dict(record.positions)
+        self._reread_to = 0
         self._next_record = record
         self.watched_since = record.at
         self._to_plan: set[str] = set()
@@ -121,7 +122,7 @@ class Shard:
             # One clock that runs ahead must not make every other sample look old.
             newest_at = min(last.timestamp / 1000, now + AHEAD_S)
             self.evaluator.newest_at = max(self.evaluator.newest_at, newest_at)
-            self.evaluator.rereading = self.warming
+            self.evaluator.rereading = self.warming or batch.messages[0].offset < self._reread_to
             self._intake.samples(batch, self.evaluator.fold)
             self.setup.counters.samples["unknown_service"] += self._intake.unknown_service_samples
             self._intake.unknown_service_samples = 0
@@ -177,8 +178,9 @@ class Shard:
     @property
     def has_work(self) -> bool:
         """Whether `conclude` or `actions` has something to look at."""
-        rejected = self._intake.letters or self._intake.strangers
-        return bool(self._stimuli or self._to_plan or rejected or (self.evaluator.has_work and self._evaluates))
+        intake = self._intake
+        taken_in = self._stimuli or intake.letters or intake.strangers or intake.forwards
+        return bool(taken_in or self._to_plan or (self.evaluator.has_work and self._evaluates))
 
     @property
     def _evaluates(self) -> bool:
@@ -280,16 +282,22 @@ class Shard:
                 state = self._conclusion.present(letter.service)
                 self._conclusion.keep(letter.service, reject(state, letter.verdict_for, letter.reason, now))
             else:
-                unrouted += reject(nobody, letter.verdict_for, letter.reason, now)
+                ref = letter.verdict_for
+                seen = (SeenEvent(ref, "rejected"),) if ref is not None and self._repeats(ref) else ()
+                unrouted += reject(replace(nobody, seen=seen), ref, letter.reason, now)
         for stranger in intake.strangers:
-            repeated = stranger.event in self._strangers
-            unrouted += turn_away(nobody, stranger.event, now, repeated=repeated)
-            if not repeated:
-                self._strangers.append(stranger.event)
+            unrouted += turn_away(nobody, stranger.event, now, repeated=self._repeats(stranger.event))
         intake.letters, intake.strangers = [], []
         head, written = self._ledger.write_unrouted(self._next_record.unrouted, unrouted, self.record.token)
         self._next_record = replace(self._next_record, unrouted=head)
         return [*outgoing, *written]
+
+    def _repeats(self, event: EventRef) -> bool:
+        """Whether an event of no known service has had its verdict; it has it from now on."""
+        known = event in self._strangers
+        if not known:
+            self._strangers.append(event)
+        return known
 
     # Appends that decide nothing; none of them moves a position past what is decided.
 
@@ -304,8 +312,10 @@ class Shard:
         self._next_record = self.record
         outgoing: list[Outgoing] = []
         for service, volatile in self.evaluator.volatile.items():
-            if volatile.event_at > volatile.saved_at and service in self.states:
-                outgoing.append(self._ledger.state_record(self.states[service], volatile.checkpoint()))
+            if volatile.event_at != volatile.saved_at and service in self.states:
+                record = self._ledger.state_record(self.states[service], volatile.checkpoint())
+                if len(record.value or b"") <= STATE_BYTES_MAX:
+                    outgoing.append(record)
                 if len(outgoing) >= limit:
                     break
         return self._append(outgoing, now) if outgoing else None
@@ -360,9 +370,11 @@ class Shard:
         """Whether the service's events belong to this partition."""
         return home_partition(service, self.setup.partitions) == self.partition
 
-    def read_from(self, topic: Topic, offset: int) -> None:
-        """The topic is read from there on, though more of it was taken before: samples are folded again."""
-        self._taken[topic] = offset
+    def read_again(self, topic: Topic, start: int, end: int) -> None:
+        """The topic is read from ``start`` on, though more of it was taken before: samples before ``end`` are folded
+        again, and are no news."""
+        self._taken[topic] = start
+        self._reread_to = end
 
     def position(self, topic: Topic) -> int:
         """Next offset to be taken."""
