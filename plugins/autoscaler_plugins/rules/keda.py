@@ -5,7 +5,6 @@ What lies between one and the maximum is the arithmetic of `rules.hpa`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -94,16 +93,3 @@ def kafka_lag(lag: int, partitions: int, rules: LagRules) -> int:
         limit = rules.with_lag
     capped = not rules.allow_idle or rules.even or rules.with_lag is not None
     return limit * rules.threshold if capped and lag // rules.threshold > limit else lag
-
-
-def partition_lag(latest: int, committed: int | None, *, earliest: int | None = None) -> int:
-    """One partition's lag. Nothing committed: 1, or with reset policy earliest everything since ``earliest``."""
-    if committed is not None and committed >= 0:
-        return max(0, latest - committed)
-    return 1 if earliest is None else max(0, latest - earliest)
-
-
-def total_lag(lags: Sequence[int | None]) -> int | None:
-    """The sum; a partition without an answer makes it unknown, for unknown is never zero."""
-    known = [lag for lag in lags if lag is not None]
-    return sum(known) if len(known) == len(lags) else None

@@ -7,7 +7,6 @@ it remembers from one step to the next.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 LOAD_MIN = 0.01
@@ -81,17 +80,6 @@ def per_replica(own: float | None, limit: float | None, share: float, default: f
     given = [amount for amount in (own, limit) if amount is not None]
     total = min(given, default=default)
     return total, max(LOAD_MIN, total * share)
-
-
-def window_mean(buckets: Mapping[int, float], now: float, window_s: int) -> float:
-    """Mean load of one-second buckets: a gap between writes counts as zeros, silence since the last one shrinks the
-    divisor, and a whole silent window is 0."""
-    second = math.floor(now)
-    inside = {at: load for at, load in buckets.items() if second - window_s < at <= second}
-    if not inside:
-        return 0.0
-    first = max(min(buckets), second - window_s + 1)
-    return round(sum(inside.values()) / (max(inside) - first + 1), 6)
 
 
 def panic_window(window_s: float, percent: float = 10.0) -> int:
