@@ -81,6 +81,7 @@ def stimulus_for(
 ) -> Evaluate | None:
     """The stimulus, or None where the conclusion stands and nothing is in flight that a vote could touch."""
     scaling = settings.scaling
+    volatile.judge(at, scaling.max_age_s)
     wish = combine(votes, state.demand, scaling.combine)
     _remember_names(volatile, votes)
     wishes_max = volatile.wishes.highest(at - scaling.down_window_s)
@@ -92,6 +93,8 @@ def stimulus_for(
     covered = zero = None
     if wish is not None and wish.to < state.demand:
         covered, zero = volatile.signals.coverage(volatile.metrics, at, scaling.max_age_s)
+        # Samples read again after a take-over cover a time whose wishes nobody remembers.
+        covered = None if covered is None else max(covered, volatile.judged_since)
     return Evaluate(
         at=at,
         sampled=sampled,

@@ -19,12 +19,15 @@ from autoscaler.core.wishes import WishHistory
 class Volatile:
     """``event_at``: when the newest folded sample came (broker time); ``metrics``: names that scaling policies looked
     at; ``vetting``: names that rollback policies looked at and that were seen. ``saved_at``: event_at of the last
-    checkpoint."""
+    checkpoint. ``judged_since``, ``judged_at``: the first and the last evaluation of the unbroken run of them, before
+    which ``wishes`` may lack any."""
 
     __slots__ = (
         "event_at",
         "event_id",
         "facts",
+        "judged_at",
+        "judged_since",
         "memory",
         "metrics",
         "saved_at",
@@ -43,6 +46,7 @@ class Volatile:
         self.vetting: frozenset[str] = frozenset()
         self.event_at = 0.0
         self.saved_at = 0.0
+        self.judged_at = self.judged_since = 0.0
         self.source = ""
         self.event_id = ""
 
@@ -51,6 +55,12 @@ class Volatile:
         """The event that brought the newest folded sample."""
         return (EventRef(self.source, self.event_id),) if self.event_id else ()
 
+    def judge(self, at: float, max_age_s: float) -> None:
+        """The service is evaluated at ``at``. What came before a gap says nothing of the wishes within it."""
+        if at - self.judged_at > max_age_s:
+            self.judged_since = at
+        self.judged_at = max(self.judged_at, at)
+
     def checkpoint(self) -> dict[str, Any]:
         """JSON values that `restore` reads."""
         self.saved_at = self.event_at
@@ -58,6 +68,7 @@ class Volatile:
             "at": self.event_at,
             "signals": self.signals.snapshot(),
             "wishes": self.wishes.snapshot(),
+            "judged": [self.judged_since, self.judged_at],
             "memory": self.memory,
             "vetting": sorted(self.vetting),
         }
@@ -68,6 +79,7 @@ class Volatile:
         volatile = cls(settings)
         volatile.signals.restore(saved["signals"])
         volatile.wishes = WishHistory.restored(saved["wishes"])
+        volatile.judged_since, volatile.judged_at = (float(at) for at in saved["judged"])
         volatile.memory = {str(name): dict(values) for name, values in saved["memory"].items()}
         volatile.vetting = frozenset(saved["vetting"])
         volatile.event_at = volatile.saved_at = float(saved["at"])
