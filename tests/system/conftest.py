@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from autoscaler.adapters.topics import topic_name
 from autoscaler.ports.stream import Topic
-from tests.parts.images import make_images
+from tests.parts.images import copy_images, make_images
 from tests.system.engine_watch import EngineWatch
 from tests.system.grounds import DockerGround, ProcessGround
 from tests.system.installation import Installation
@@ -75,6 +75,38 @@ async def served(
         cluster = new_cluster()
         stream = on_kafka(str(kafka_broker), cluster, partitions)
         made.append(Installation(directory, cluster, stream, DockerGround(cluster, [docker_host], engine_watch)))
+        return made[-1]
+
+    yield make
+    for installation in made:
+        await installation.close()
+    await drop_topics(str(kafka_broker), [installation.cluster for installation in made])
+
+
+@pytest.fixture(scope="session")
+def pool(container_hosts: list[str]) -> Iterator[tuple[list[str], EngineWatch]]:
+    """Two engines with addresses of their own and the same images, and their events from now on."""
+    urls = container_hosts[:2]
+    make_images(urls[0])
+    copy_images(urls[0], urls[1:])
+    with EngineWatch(urls) as watch:
+        yield urls, watch
+
+
+@pytest.fixture
+async def pooled(
+    tmp_path: Path, kafka_broker: object, pool: tuple[list[str], EngineWatch]
+) -> AsyncIterator[Callable[..., Installation]]:
+    """Make installations on the shared broker with containers of two engines."""
+    made: list[Installation] = []
+    urls, watch = pool
+
+    def make(partitions: int = 1) -> Installation:
+        directory = tmp_path / f"pooled-{len(made)}"
+        directory.mkdir()
+        cluster = new_cluster()
+        stream = on_kafka(str(kafka_broker), cluster, partitions)
+        made.append(Installation(directory, cluster, stream, DockerGround(cluster, urls, watch)))
         return made[-1]
 
     yield make

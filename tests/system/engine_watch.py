@@ -14,6 +14,7 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+CLUSTER_LABEL = "io.eventscaler.cluster"
 ACTIONS = frozenset({"create", "start", "die", "destroy"})
 RECONNECT_S = 0.1
 
@@ -25,6 +26,7 @@ class EngineEvent:
     at: float
     action: str
     name: str
+    cluster: str
     engine: str
 
 
@@ -42,11 +44,9 @@ class EngineWatch:
             thread.start()
 
     def of(self, cluster: str, *actions: str) -> list[EngineEvent]:
-        """What happened to the cluster's containers, in order of time; of these actions, or all."""
+        """What happened to the containers with the cluster's label, in order of time; of these actions, or all."""
         with self._lock:
-            found = [
-                e for e in self._events if e.name.startswith(f"{cluster}.") and (not actions or e.action in actions)
-            ]
+            found = [e for e in self._events if e.cluster == cluster and (not actions or e.action in actions)]
         return sorted(found, key=lambda event: event.at)
 
     def close(self) -> None:
@@ -109,5 +109,6 @@ def _subscribe(url: str, since: float | None) -> tuple[APIClient, Any]:
 
 
 def _event(told: dict[str, Any], url: str) -> EngineEvent:
-    name = str(told["Actor"]["Attributes"].get("name", ""))
-    return EngineEvent(told["timeNano"] / 1e9, str(told["Action"]), name, url)
+    attributes = told["Actor"]["Attributes"]
+    name, cluster = str(attributes.get("name", "")), str(attributes.get(CLUSTER_LABEL, ""))
+    return EngineEvent(told["timeNano"] / 1e9, str(told["Action"]), name, cluster, url)

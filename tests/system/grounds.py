@@ -19,9 +19,7 @@ from typing import Any, ClassVar, Protocol
 
 from autoscaler.adapters.process.record import ReplicaDirectories
 from tests.parts.images import engine
-from tests.system.engine_watch import EngineWatch
-
-LABEL = "io.eventscaler.cluster"
+from tests.system.engine_watch import CLUSTER_LABEL, EngineWatch
 
 SERVER = """
 import os, http.server
@@ -133,7 +131,7 @@ class DockerGround:
         found = []
         for number, url in enumerate(self.urls, start=1):
             with engine(url) as client:
-                listed = client.containers(all=True, filters={"label": f"{LABEL}={self.cluster}"})
+                listed = client.containers(all=True, filters={"label": f"{CLUSTER_LABEL}={self.cluster}"})
             for container in listed:
                 name = container["Names"][0].removeprefix(f"/{self.cluster}.")
                 found.append(Standing(name, container["State"] == "running", f"h{number}"))
@@ -157,7 +155,7 @@ class DockerGround:
     def clean(self) -> None:
         for url in self.urls:
             with engine(url) as client:
-                for container in client.containers(all=True, filters={"label": f"{LABEL}={self.cluster}"}):
+                for container in client.containers(all=True, filters={"label": f"{CLUSTER_LABEL}={self.cluster}"}):
                     client.remove_container(container["Id"], force=True)
 
     def _url_of(self, name: str) -> str:

@@ -54,8 +54,10 @@ class Running:
     def tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def said(self, words: str) -> bool:
-        return words in self.log.read_text(errors="replace")
+    def said(self, *words: str) -> int:
+        """How many lines of its log hold all of the words."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return sum(1 for line in lines if all(word in line for word in words))
 
     @property
     def alive(self) -> bool:
