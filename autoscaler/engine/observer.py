@@ -15,7 +15,7 @@ from typing import Literal
 
 import structlog
 
-from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica
+from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica, created_replica
 from autoscaler.core.revision import Health
 from autoscaler.core.world import HostView, ObservedReplica, World
 from autoscaler.engine.clock import SystemClock
@@ -144,7 +144,7 @@ class Observer:
             return
         if isinstance(action, Create):
             if outcome.id not in self._seen:
-                self._tell(target, _as_created(action, outcome.id))
+                self._tell(target, created_replica(action, outcome.id))
             return
         seen = self._seen.get(action.id)
         if isinstance(action, Remove):
@@ -197,7 +197,10 @@ class Observer:
                     touched.add(replica.service)
         if news.turned:
             touched |= self._services_on(target, name)
-            if not self._hosts.known(target, name):
+            if self._hosts.known(target, name):
+                log.info("a host answers", target=target, host=name, condition=listing.host.condition)
+            else:
+                log.warning("a host does not answer", target=target, host=name, why=listing.error)
                 asyncio.get_running_loop().call_later(LOST_AFTER_S, self._host_may_be_lost, target, name)
         if news.turned or news.room:
             touched.add("")
@@ -307,20 +310,3 @@ def _is_late(known: _Seen | None, told: ObservedReplica) -> bool:
         return False
     begun_before, begun = known.replica.started_at, told.started_at
     return begun is None or (begun_before is not None and begun <= begun_before)
-
-
-def _as_created(action: Create, replica_id: str) -> ObservedReplica:
-    return ObservedReplica(
-        id=replica_id,
-        name=action.name,
-        service=action.service,
-        slot=action.slot,
-        revision=action.revision,
-        attempt=action.attempt,
-        host=action.host,
-        condition="created",
-        generation=action.generation,
-        token=action.token,
-        cpu_millis=action.spec.resources.cpu_millis,
-        memory_bytes=action.spec.resources.memory_bytes,
-    )
