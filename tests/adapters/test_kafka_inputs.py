@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from autoscaler.adapters.kafka.member import KafkaMember
@@ -197,3 +198,16 @@ async def test_what_an_unfinished_poll_still_finds_is_not_delivered_after_a_seek
     batches += await collect(member, 3 - len(messages_of(batches, Topic.CONTROL)))
 
     assert [message.offset for message in messages_of(batches, Topic.CONTROL, 1)] == [2, 3, 4]
+
+
+async def test_an_input_topic_with_its_producers_times_is_accepted_with_a_remark(
+    stream: KafkaStream, admin: AIOKafkaAdminClient
+) -> None:
+    name = topic_name(stream.settings.prefix, Topic.METRICS)
+    times = {"message.timestamp.type": "CreateTime"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, times)])
+
+    remarked = [line for line in await stream.admin().create_topics() if "message.timestamp.type=LogAppendTime" in line]
+
+    assert [line.split(":")[0] for line in remarked] == [name]
+    await own_all(stream.member())
