@@ -73,7 +73,7 @@ class MemoryLog:
 
 class MemoryStream:
     """A `StreamMember`. ``fates`` and ``poll_errors`` are used up call by call; ``away``: nothing answers;
-    ``slow``: appends wait for it."""
+    ``slow``: appends wait for it, ``slow_take_over``: take-overs."""
 
     def __init__(self, log: MemoryLog, owns: Sequence[int] | None = None) -> None:
         self.log = log
@@ -83,6 +83,7 @@ class MemoryStream:
         self.open_errors: deque[StreamError] = deque()
         self.away = False
         self.slow: asyncio.Event | None = None
+        self.slow_take_over: asyncio.Event | None = None
         self.taken_over: list[tuple[int, float]] = []
         self.paused: set[tuple[Topic, int]] = set()
         self.pauses: list[tuple[Topic, int]] = []
@@ -104,7 +105,8 @@ class MemoryStream:
         self.log.epochs[partition] += 1
         self._epochs[partition] = self.log.epochs[partition]
         self.taken_over.append((partition, time.monotonic()))
-        await asyncio.sleep(0.01)
+        if self.slow_take_over is not None:
+            await self.slow_take_over.wait()
         return self.log.restored(partition)
 
     async def seek(self, partition: int, positions: Mapping[Topic, int]) -> None:

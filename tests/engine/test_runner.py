@@ -121,6 +121,22 @@ async def test_after_an_append_of_unknown_fate_the_older_deployment_is_decided_b
     assert passes_no_undecided_event(log, ["d-1", "d-2"])
 
 
+async def test_what_is_read_while_the_partition_is_taken_over_again_waits_for_what_is_older() -> None:
+    log = MemoryLog()
+    async with at_work(log) as working:
+        await working.rests()
+        working.stream.slow_take_over = asyncio.Event()
+        working.stream.fates.append("unknown")
+        log.send(deployment(version="1", identity="d-1"))
+        await eventually(lambda: len(working.stream.taken_over) == 2)
+        log.send(deployment(version="2", identity="d-2"))
+        await eventually(lambda: working.stream._next[Topic.DEPLOYMENTS, 0] == 2)
+        working.stream.slow_take_over.set()
+        await eventually(lambda: terminal(log) == ["d-1", "d-2"])
+    assert first_verdicts(log) == ["d-1", "d-2"]
+    assert passes_no_undecided_event(log, ["d-1", "d-2"])
+
+
 async def test_what_was_surely_not_written_is_written_again_without_a_take_over() -> None:
     log = MemoryLog()
     async with at_work(log) as working:
