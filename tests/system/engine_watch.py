@@ -15,18 +15,21 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 CLUSTER_LABEL = "io.eventscaler.cluster"
+TOKEN_LABEL = "io.eventscaler.token"
 ACTIONS = frozenset({"create", "start", "die", "destroy"})
 RECONNECT_S = 0.1
 
 
 @dataclass(frozen=True)
 class EngineEvent:
-    """One thing that happened to a container; ``at`` in seconds since the epoch, by the engine's clock."""
+    """One thing that happened to a container; ``at`` in seconds since the epoch, by the engine's clock. ``cluster`` and
+    ``token`` are its labels: whose it is, and which owner of the partition made it."""
 
     at: float
     action: str
     name: str
     cluster: str
+    token: int
     engine: str
 
 
@@ -111,4 +114,5 @@ def _subscribe(url: str, since: float | None) -> tuple[APIClient, Any]:
 def _event(told: dict[str, Any], url: str) -> EngineEvent:
     attributes = told["Actor"]["Attributes"]
     name, cluster = str(attributes.get("name", "")), str(attributes.get(CLUSTER_LABEL, ""))
-    return EngineEvent(told["timeNano"] / 1e9, str(told["Action"]), name, cluster, url)
+    token = int(attributes.get(TOKEN_LABEL, 0))
+    return EngineEvent(told["timeNano"] / 1e9, str(told["Action"]), name, cluster, token, url)

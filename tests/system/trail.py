@@ -12,7 +12,7 @@ from autoscaler.core.state import ServiceState
 from autoscaler.ledger.audit import read_audit, replay_state
 from autoscaler.ledger.chain import verify_chain
 from autoscaler.ledger.dead_letter import DeadLetter, read_letter
-from autoscaler.ledger.partition_record import is_reserved
+from autoscaler.ledger.partition_record import PartitionRecord, decode_partition, is_reserved, partition_key
 from autoscaler.ledger.state_codec import decode_state
 from autoscaler.ports.stream import StreamClient, Topic
 from tests.system.grounds import Ground
@@ -65,6 +65,15 @@ async def states(client: StreamClient) -> dict[str, ServiceState]:
         if message.key is not None and not is_reserved(message.key) and message.value is not None:
             state = decode_state(message.value).state
             found[state.service] = state
+    return found
+
+
+async def owners(client: StreamClient) -> dict[int, PartitionRecord]:
+    """The newest record of each partition, which names its owner."""
+    found: dict[int, PartitionRecord] = {}
+    async for place, message in client.read(Topic.STATE):
+        if message.value is not None and message.key == partition_key(place.partition):
+            found[place.partition] = decode_partition(message.value)
     return found
 
 
