@@ -7,7 +7,7 @@ bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 DUST = 1e-9
@@ -74,14 +74,22 @@ def bucket(forecast: float, capacity: float) -> int:
     return math.floor(math.log2(max(forecast / capacity, LOAD_MIN)) / 2)
 
 
-def error_bound(level: int, ordered: Mapping[int, Sequence[float]], q: float) -> float | None:
-    """The q-quantile of the errors at a level, else at the nearest level with enough of them; None without any."""
+def error_bound(
+    level: int, ordered: Mapping[int, Sequence[float]], q: float, read: Callable[[float], float] = float
+) -> float | None:
+    """The q-quantile of the errors at a level, else at the nearest level with enough of them; None without any.
+
+    ``read`` makes a number of what is kept, in the same order.
+    """
+    here = ordered.get(level, ())
+    if len(here) >= ERRORS_MIN:
+        return read(here[rank(q, len(here)) - 1])
     enough = [at for at, errors in ordered.items() if len(errors) >= ERRORS_MIN]
     if not enough:
         return None
     nearest = min(enough, key=lambda at: (abs(at - level), at))
     errors = ordered[nearest]
-    error = errors[rank(q, len(errors)) - 1]
+    error = read(errors[rank(q, len(errors)) - 1])
     return error / LEVEL_FACTOR ** (nearest - level) if error > 0 and nearest > level else error
 
 

@@ -1,0 +1,221 @@
+"""`quantile_headroom`: forecast with tiny models, know how wrong they have been, and keep that much headroom.
+
+Never below what is seen now, never above what a plain target would buy. An operator says what a replica carries and how
+many idle replicas one that lacks is worth. Where forecasts have been off, or nothing is known yet, the plain target
+rules, and the reason says so; an unknown load is no opinion.
+
+``memory`` holds a checkpoint of the forecaster and the periods since; the forecaster itself is kept beside it, under a
+hash of all that it was ever told, and is rebuilt from the memory wherever the two do not match.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import Annotated, Any
+
+from pydantic import Field
+
+import autoscaler
+from autoscaler_plugins.rules import headroom, hpa
+from autoscaler_plugins.rules.fields import Duration, Finite, Name, Positive, Ratio, Strict, bounded
+from autoscaler_plugins.rules.forecaster import Forecast, Forecaster
+
+LOG_MAX = 32
+"""Periods after which a new checkpoint is made."""
+LIVE_MAX = 20_000
+STARTS_MIN = 3
+STARTS_MAX = 20
+STARTUP_MAX_S = 900.0
+STARTUP_Q = 0.95
+JUDGED_MIN = 100
+"""Forecasts of the last hour before their coverage is judged."""
+SILENT_S = 60.0
+_live: dict[int, Forecaster] = {}
+
+Share = Annotated[Ratio, Field(ge=0, lt=1)]
+
+
+class Options(Strict):
+    """``per_replica``: load of the ``metric`` that one replica carries at all. ``lack_cost``: how many idle replicas
+    one that lacks is worth. ``guard``: what a plain target would aim at, beyond which nothing is bought. ``idle``:
+    known zeros before the last replica stops. ``startup``: of a replica, until it is learnt. ``lag``, ``window``: how
+    late the metric comes, and over what it is a mean. ``slack``, ``margin_up``, ``margin_down``: kept over a bound,
+    over a need to grow to, and over one to shrink to. ``hold``, ``guard_hold``: how long a need, and a cap, is kept."""
+
+    metric: Name
+    per_replica: Positive
+    lack_cost: Annotated[Finite, Field(ge=1, le=10_000)] = 49.0
+    guard: Annotated[Ratio, Field(gt=0, le=1)] = 0.7
+    idle: Annotated[Duration, Field(ge=0)] = 900.0
+    period: Annotated[Duration, Field(ge=1, le=60)] = 15.0
+    startup: Annotated[Duration, Field(ge=0, le=STARTUP_MAX_S)] = 30.0
+    lag: Annotated[Duration, Field(ge=0, le=300)] = 5.0
+    window: Annotated[Duration, Field(ge=0, le=300)] = 15.0
+    slack: Share = 0.03
+    margin_up: Share = 0.03
+    margin_down: Share = 0.10
+    hold: Annotated[Duration, Field(ge=0, le=7200)] = 600.0
+    guard_hold: Annotated[Duration, Field(ge=0, le=7200)] = 300.0
+
+    @property
+    def q(self) -> float:
+        """How often a bound has to hold."""
+        return self.lack_cost / (self.lack_cost + 1)
+
+
+@autoscaler.hookimpl
+def propose(
+    service: autoscaler.ServiceFacts,
+    signals: autoscaler.SignalsView,
+    now: float,
+    options: Options,
+    memory: dict[str, Any],
+) -> autoscaler.Scale | autoscaler.Hold | None:
+    """As many replicas as the bound of the best forecast needs, within what a plain target would buy."""
+    signal = signals[options.metric]
+    load = signal.latest
+    note_starts(service, now, memory)
+    if load is None:
+        memory.pop("zero", None)
+        return None
+    if load < 0:
+        return autoscaler.Hold(f"{load:.6g} {options.metric} is no load")
+    slot = math.floor(now / options.period)
+    if "slot" in memory and (slot - memory["slot"]) * options.period > SILENT_S + options.period:
+        memory.pop("zero", None)  # silence is no known zero
+    if memory.get("slot") != slot:
+        mean = signal.mean(options.period)
+        memory["now"] = list(advanced(service, slot, load if mean is None else mean, options, memory))
+        memory["slot"] = slot
+    wake_at = (slot + 1) * options.period if load else None
+    if load:
+        memory.pop("zero", None)
+    elif service.minimum == 0:
+        idle_s = now - memory.setdefault("zero", now)
+        if service.demand == 0 or idle_s >= options.idle:
+            memory["needs"], memory["caps"] = [], []
+            return autoscaler.Scale(0, f"{options.metric} is 0 for {autoscaler.format_duration(idle_s)}")
+        wake_at = memory["zero"] + options.idle
+    wish, reason = sized(service, load, slot, options, memory)
+    within = min(max(wish, service.minimum), service.maximum)
+    return autoscaler.Scale(bounded(within), reason, wake_at)
+
+
+def sized(
+    service: autoscaler.ServiceFacts, load: float, slot: int, options: Options, memory: dict[str, Any]
+) -> tuple[int, str]:
+    """The wish of the bound, or of the plain target where forecasts have been off; and why."""
+    forecast = Forecast(*memory["now"])
+    capacity, demand = options.per_replica, service.demand
+    margins = headroom.Margins(options.guard, options.slack, options.margin_up, options.margin_down)
+    loads = headroom.Loads(load, forecast.trend, forecast.bound)
+    need, cap = headroom.need_and_cap(capacity, loads, margins)
+    said = f"{load:.6g} {options.metric}, {forecast.model} {forecast.expected:.6g} within {forecast.bound:.6g}"
+    if is_off(forecast, options.q):
+        need = cap = float(hpa.by_average_value(demand, options.guard * capacity, load))
+        margins = headroom.Margins(options.guard, 0.0, 0.0, 0.0)
+        said = f"{load:.6g} {options.metric} over {options.guard * capacity:g} a replica, as bounds have been off"
+    highest = (
+        noted(memory, "needs", slot, need, options.hold / options.period),
+        noted(memory, "caps", slot, cap, options.guard_hold / options.period),
+    )
+    wish = headroom.size(demand, need, cap, highest, margins)
+    rule = "keep" if need <= demand and wish > headroom.whole(need) else "need"
+    return wish, (
+        f"{said} ({forecast.coverage:.1%} of {forecast.settled}); need {need:.2f}, cap {cap:.2f}, highest"
+        f" {highest[0]:.2f}/{highest[1]:.2f}: {rule} {wish}"
+    )
+
+
+def is_off(forecast: Forecast, q: float) -> bool:
+    """Whether bounds failed far more often than they promised."""
+    return forecast.settled >= JUDGED_MIN and 1 - forecast.coverage > 3 * (1 - q) + 0.05
+
+
+def noted(memory: dict[str, Any], name: str, slot: int, value: float, keep_slots: float) -> float:
+    """The highest of the values that are kept for so many periods, the newest included."""
+    entries: list[list[Any]] = memory.setdefault(name, [])
+    while entries and slot - entries[0][0] > keep_slots:
+        del entries[0]
+    value = round(value, 4)
+    while entries and entries[-1][1] <= value:
+        entries.pop()
+    if not entries or entries[-1][0] != slot:
+        entries.append([slot, value])
+    highest: float = entries[0][1]
+    return highest
+
+
+def note_starts(service: autoscaler.ServiceFacts, now: float, memory: dict[str, Any]) -> None:
+    """Keep how long replicas took from being wanted to being ready."""
+    demand, ready = memory.get("demand"), memory.get("ready", service.ready)
+    if demand == service.demand and ready == service.ready:
+        return
+    starts: list[list[Any]] = memory.setdefault("starts", [])
+    more = service.demand - (service.demand if demand is None else demand)
+    if more > 0:
+        starts.append([now, more])
+    else:
+        take(starts, -more, newest=True)
+    took = memory.setdefault("took", [])
+    took += [min(now - at, STARTUP_MAX_S) for at in take(starts, service.ready - ready)]
+    del took[:-STARTS_MAX]
+    if service.ready >= service.demand:
+        starts.clear()
+    memory["demand"], memory["ready"] = service.demand, service.ready
+
+
+def take(starts: list[list[Any]], count: int, *, newest: bool = False) -> list[float]:
+    """Take so many starts away; the times of those taken, one for each group."""
+    times = []
+    while count > 0 and starts:
+        group = starts[-1 if newest else 0]
+        part = min(count, group[1])
+        count -= part
+        group[1] -= part
+        times.append(group[0])
+        if not group[1]:
+            starts.remove(group)
+    return times
+
+
+def startup_of(options: Options, took: list[float]) -> float:
+    """The start-up time that 95 of 100 replicas kept; as configured until a few are known."""
+    if len(took) < STARTS_MIN:
+        return options.startup
+    return sorted(took)[headroom.rank(STARTUP_Q, len(took)) - 1]
+
+
+def advanced(
+    service: autoscaler.ServiceFacts, slot: int, load: float, options: Options, memory: dict[str, Any]
+) -> Forecast:
+    """The forecast after one more period, which the memory's log then holds."""
+    startup_s = startup_of(options, memory.get("took", []))
+    steps = headroom.horizon(options.lag, options.window, startup_s, options.period)
+    told = (options.per_replica, options.period, options.q)
+    start = hash((zlib.crc32(service.name.encode()), *told))
+    key = memory.get("key", start)
+    forecaster = _live.pop(key, None)
+    if forecaster is None or (forecaster.capacity, forecaster.period_s, forecaster.q) != told:
+        forecaster = rebuilt(memory, told)
+    forecast = forecaster.step(slot, load, steps)
+    log = memory.setdefault("log", [])
+    log.append([slot, load, steps])
+    memory["key"] = key = hash((key, slot, load, steps))
+    if len(log) >= LOG_MAX:
+        memory["saved"] = forecaster.saved()
+        log.clear()
+    if len(_live) >= LIVE_MAX:
+        del _live[next(iter(_live))]
+    _live[key] = forecaster
+    return forecast
+
+
+def rebuilt(memory: dict[str, Any], told: tuple[float, float, float]) -> Forecaster:
+    """The forecaster of the checkpoint, told again what came since."""
+    saved = memory.get("saved")
+    forecaster = Forecaster.restored(saved, *told) if saved else Forecaster(*told)
+    for slot, load, steps in memory.get("log", ()):
+        forecaster.step(slot, load, steps)
+    return forecaster

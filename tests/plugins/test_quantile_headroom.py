@@ -1,0 +1,215 @@
+"""`quantile_headroom` as a policy: what it learns, what it keeps, and when it trusts nothing."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from random import Random
+from typing import Any
+
+import pytest
+
+import autoscaler
+from autoscaler.testing import NOW, a_service, propose, signal, unknown
+from autoscaler_plugins import quantile_headroom
+from autoscaler_plugins.rules import headroom
+from autoscaler_plugins.rules.forecaster import ERRORS_MAX, Forecaster, code_of, replicas_of
+
+OPTIONS = {"metric": "rps", "per_replica": 50}
+START = NOW // 15 * 15
+
+
+class Service:
+    """A service that does at once what it is told, seen every period."""
+
+    def __init__(self, demand: int = 10, **options: Any) -> None:
+        self.demand, self.options, self.at = demand, {**OPTIONS, **options}, 0.0
+        self.minimum = 0
+        self.memory: dict[str, Any] = {}
+
+    def sees(self, load: float, after: float = 15.0) -> Any:
+        service = a_service(demand=self.demand, minimum=self.minimum, maximum=1000)
+        now = START + self.at
+        answer = propose(quantile_headroom, service, [signal("rps", load)], self.options, now=now, memory=self.memory)
+        self.at += after
+        if isinstance(answer, autoscaler.Scale):
+            self.demand = answer.to
+        return answer
+
+
+def noisy(count: int, mean: float, seed: int = 1) -> list[float]:
+    random = Random(seed)  # noqa: S311 - repeatable noise
+    return [mean + random.gauss(0, mean / 25) for _ in range(count)]
+
+
+def test_without_a_past_it_keeps_what_a_plain_target_would() -> None:
+    answer = Service(1).sees(500.0)
+    assert answer.to == math.ceil(500 / (0.7 * 50))
+    assert answer.reason.startswith("500 rps, last 500 within 700 (100.0% of 0); need 14.29, cap 14.29")
+
+
+def test_a_steady_load_needs_less_than_a_plain_target_and_never_less_than_it_is() -> None:
+    service = Service(15)
+    answers = [service.sees(load) for load in noisy(400, 500.0)]
+    plain = math.ceil(500 / (0.7 * 50))
+    assert {answer.to for answer in answers[-100:]} <= {12, 13, 14}
+    assert plain == 15
+
+
+def test_most_loads_stay_within_their_bounds() -> None:
+    service = Service()
+    for load in noisy(700, 500.0, seed=3):
+        service.sees(load)
+    coverage, settled = service.memory["now"][4:]
+    assert settled == 240
+    assert coverage > 0.94
+
+
+def test_a_sudden_rise_is_met_at_once_and_up_to_the_cap() -> None:
+    service = Service()
+    for load in noisy(200, 500.0):
+        service.sees(load)
+    assert 1000 / 50 <= service.sees(1000.0).to <= math.ceil(1.6 * 1000 / (0.7 * 50))
+
+
+def test_a_fall_waits_for_the_cap_of_five_minutes() -> None:
+    service = Service(20)
+    for load in noisy(200, 900.0):
+        service.sees(load)
+    before = service.demand
+    counts = [service.sees(300.0).to for _ in range(40)]
+    assert counts[0] == before
+    assert counts == sorted(counts, reverse=True)
+    assert 6 <= counts[-1] <= 9
+
+
+def test_it_goes_on_after_a_restart_as_if_there_was_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, torn = Service(), Service()
+    for step, load in enumerate(noisy(150, 400.0)):
+        one = whole.sees(load)
+        if step % 7 == 3:
+            monkeypatch.setattr(quantile_headroom, "_live", {})
+        torn.memory = json.loads(json.dumps(torn.memory))
+        assert torn.sees(load) == one
+    assert torn.memory == whole.memory
+
+
+def test_the_same_question_twice_has_the_same_answer() -> None:
+    service = Service()
+    for load in noisy(50, 400.0):
+        service.sees(load)
+    kept, demand, at = copy.deepcopy(service.memory), service.demand, service.at
+    first = service.sees(450.0)
+    again, service.memory, service.demand, service.at = service.memory, kept, demand, at
+    assert service.sees(450.0) == first
+    assert service.memory == again
+
+
+def test_samples_within_a_period_change_the_count_but_not_what_was_learnt() -> None:
+    service = Service()
+    for load in noisy(100, 500.0):
+        service.sees(load)
+    service.sees(500.0, after=5)
+    key = service.memory["key"]
+    assert service.sees(1500.0, after=5).to >= 30
+    assert service.memory["key"] == key
+
+
+def test_known_zeros_stop_the_last_replica_and_the_first_event_starts_one() -> None:
+    service = Service(5)
+    for load in noisy(100, 200.0):
+        service.sees(load)
+    answers = [service.sees(0.0) for _ in range(61)]
+    assert [answers[59].to, answers[60].to] == [1, 0]
+    assert answers[30].wake_at == START + 1500 + 900
+    assert service.memory["needs"] == []
+    assert service.sees(0.0).to == 0
+    assert service.sees(3.0).to == 1
+
+
+def test_silence_is_no_known_zero() -> None:
+    service = Service(2)
+    for _ in range(50):
+        service.sees(0.0)
+    service.at += 120
+    assert [service.sees(0.0).to for _ in range(60)] == [1] * 60
+    assert service.sees(0.0).to == 0
+
+
+def test_a_minimum_is_never_idle() -> None:
+    service = Service(2)
+    service.minimum = 2
+    assert {service.sees(0.0).to for _ in range(80)} == {2}
+
+
+def test_an_unknown_load_is_no_opinion_and_a_negative_one_is_none() -> None:
+    assert propose(quantile_headroom, a_service(), [unknown("rps")], OPTIONS, memory={}) is None
+    assert isinstance(Service().sees(-1.0), autoscaler.Hold)
+
+
+def test_where_bounds_have_been_off_the_plain_target_rules_and_says_so() -> None:
+    service = Service(5)
+    for load in noisy(30, 500.0):
+        service.sees(load)
+    service.at -= 10
+    service.memory["now"][4:] = [0.5, 200]
+    service.demand = 5
+    answer = service.sees(500.0)
+    assert answer.to == math.ceil(500 / 35)
+    assert "bounds have been off" in answer.reason
+
+
+def test_start_up_times_are_learnt() -> None:
+    options = quantile_headroom.Options.model_validate(OPTIONS)
+    memory: dict[str, Any] = {}
+    for at, demand, ready in ((0, 2, 2), (10, 5, 2), (70, 5, 3), (75, 5, 5), (80, 7, 5), (85, 6, 5), (100, 6, 6)):
+        service = a_service(demand=demand, ready=ready)
+        quantile_headroom.note_starts(service, float(at), memory)
+    assert memory["took"] == [60.0, 65.0, 20.0]
+    assert memory["starts"] == []
+    assert quantile_headroom.startup_of(options, memory["took"]) == 65.0
+    assert quantile_headroom.startup_of(options, [5.0]) == 30.0
+
+
+def square_days(period_s: float, days: int) -> Forecaster:
+    """A forecaster that saw days of 200 until noon and 1000 from then on, up to two minutes before the last noon."""
+    forecaster = Forecaster(50.0, period_s, headroom.Q)
+    per_day = int(86_400 / period_s)
+    for slot in range(int((days - 0.5) * per_day - 120 / period_s)):
+        forecaster.step(slot, 1000.0 if slot % per_day >= per_day / 2 else 200.0, 5)
+    return forecaster
+
+
+@pytest.mark.parametrize("days", [1, 2])
+def test_a_daily_rise_is_foreseen_after_a_day(days: int) -> None:
+    forecaster = square_days(60.0, days)
+    season = forecaster._expected((forecaster.slot or 0) + 1, 5)[3]
+    assert season == pytest.approx(800.0) if days > 1 else math.isnan(season)
+
+
+def test_memory_of_days_stays_small() -> None:
+    forecaster = square_days(15.0, 2)
+    assert all(len(errors.codes) == ERRORS_MAX for errors in forecaster.errors[:3])
+    saved = forecaster.saved()
+    assert len(json.dumps(saved)) < 16_000
+    again = Forecaster.restored(saved, 50.0, 15.0, headroom.Q)
+    slot = (forecaster.slot or 0) + 1
+    assert again.step(slot, 210.0, 5) == forecaster.step(slot, 210.0, 5)
+    assert again.saved() == forecaster.saved()
+
+
+@pytest.mark.parametrize("replicas", [-300.0, -1.5, -0.01, 0.0, 0.004, 0.7, 12.0, 5000.0])
+def test_codes_are_read_back(replicas: float) -> None:
+    assert replicas_of(code_of(replicas)) == pytest.approx(replicas, rel=3e-4, abs=5e-6)
+
+
+def test_cost_of_lack_is_the_quantile() -> None:
+    assert quantile_headroom.Options.model_validate(OPTIONS).q == headroom.Q
+    assert quantile_headroom.Options.model_validate({**OPTIONS, "lack_cost": 9}).q == 0.9
+
+
+def test_options_survive_their_own_json() -> None:
+    options = quantile_headroom.Options.model_validate({**OPTIONS, "guard": "65%", "idle": "30m"})
+    dumped = options.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert quantile_headroom.Options.model_validate(dumped) == options
