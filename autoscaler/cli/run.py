@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,7 +63,7 @@ async def _listen(server: HttpServer, *, required: bool) -> None:
 async def _serve(opened: Opened, *, observe: bool) -> None:
     from autoscaler.adapters.http.server import HttpServer
     from autoscaler.cli.feeds import Feeds
-    from autoscaler.cli.wiring import member_parts
+    from autoscaler.cli.wiring import group_of, member_parts
     from autoscaler.configuration.member import hold_member, lock_directory
     from autoscaler.configuration.settings import HttpSettings
     from autoscaler.engine.face import MemberFace
@@ -70,7 +71,9 @@ async def _serve(opened: Opened, *, observe: bool) -> None:
     from autoscaler.engine.watchdog import Watchdog
 
     configuration = opened.configuration
-    held = hold_member(configuration, lock_directory(configuration, os.environ))
+    # An observer has a group of its own, and takes no live member's id.
+    named = replace(configuration, cluster=group_of(configuration, observe=observe))
+    held = hold_member(named, lock_directory(configuration, os.environ))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -93,7 +96,8 @@ async def _serve(opened: Opened, *, observe: bool) -> None:
     try:
         watchdog.start()
         await _listen(server, required=configuration.http is not None and not observe)
-        feeds.start()
+        if not observe:
+            feeds.start()
         log.info("running", cluster=configuration.cluster, member=member_id, services=len(configuration.services))
         await member.run(stop)
     finally:

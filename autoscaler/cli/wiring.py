@@ -77,6 +77,7 @@ def member_parts(opened: Opened, member_id: str, *, observe: bool = False) -> Me
         targets=pretended(configuration) if observe else targets_of(configuration),
         plugins=opened.plugins,
         router=None if observe else router_of(configuration),
+        observes=observe,
     )
 
 

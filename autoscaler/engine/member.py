@@ -47,7 +47,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class MemberParts:
-    """What a member is made of; all of it opened and closed by the member."""
+    """What a member is made of; all of it opened and closed by the member. ``observes``: it decides and records, and
+    publishes and notifies nothing: the live members do."""
 
     configuration: Configuration
     member_id: str
@@ -56,6 +57,7 @@ class MemberParts:
     targets: Mapping[str, Target]
     plugins: PluginHost
     router: Router | None = None
+    observes: bool = False
     clock: SystemClock = field(default_factory=SystemClock)
 
 
@@ -245,6 +247,8 @@ class Member:
         return refusal.reason if refusal is not None else None
 
     async def _publish(self, outgoing: Outgoing) -> None:
+        if self.parts.observes:
+            return
         await self.parts.client.publish(outgoing.topic, outgoing.key, outgoing.value or b"", outgoing.headers)
 
     def _noted(self, shard: Shard, records: Sequence[Record]) -> None:
@@ -262,7 +266,8 @@ class Member:
                 demand=record.after.demand,
                 revision=record.after.revision,
             )
-            self.parts.plugins.notify(announcement(record))
+            if not self.parts.observes:
+                self.parts.plugins.notify(announcement(record))
         for service in {record.service for record in records}:
             self.observer.watch_again(service)
             self.traffic.refresh(service, shard.states.get(service))

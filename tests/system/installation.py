@@ -159,7 +159,7 @@ class Installation:
         self._client = client_for(stream, self.cluster)
         await self._client.open()
 
-    def start(self, failpoint: str = "", **environ: str) -> Running:
+    def start(self, failpoint: str = "", *options: str, **environ: str) -> Running:
         """Start a member."""
         runtime = self.directory / "runtime"
         runtime.mkdir(mode=0o700, exist_ok=True)
@@ -169,7 +169,7 @@ class Installation:
         log = self.directory / f"member-{len(self.members)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*PROGRAM, "-c", str(self.file), "run", "--log-level", "debug"],
+                [*PROGRAM, "-c", str(self.file), "run", "--log-level", "debug", *options],
                 cwd=self.directory,
                 env=clean_environment() | given,
                 stdin=subprocess.DEVNULL,
