@@ -193,6 +193,7 @@ class Member:
             owner = self.runners.get(error.partition)
             if owner is not None:
                 owner.retake()
+            await asyncio.sleep(POLL_S)
             return
         if self.connected or not self._told_away:
             log.warning("the stream is away, trying again", error=str(error))

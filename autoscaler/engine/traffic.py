@@ -23,7 +23,7 @@ class Traffic:
         self._services = services
         self._observer = observer
         self._told: dict[str, tuple[Backend, ...]] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: dict[str, asyncio.Task[None]] = {}
 
     def refresh(self, service: str, state: ServiceState | None) -> None:
         """Tell the router, if the service is routed and its backends differ from what was told last."""
@@ -34,9 +34,18 @@ class Traffic:
         if self._told.get(service) == backends:
             return
         self._told[service] = backends
-        task = asyncio.create_task(self._router.set_backends(service, backends))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        if service not in self._telling:
+            self._telling[service] = asyncio.create_task(self._tell(self._router, service))
+
+    async def _tell(self, router: Router, service: str) -> None:
+        """One call at a time for a service, so that none overtakes a newer one."""
+        try:
+            told: tuple[Backend, ...] | None = None
+            while told is not self._told[service]:
+                told = self._told[service]
+                await router.set_backends(service, told)
+        finally:
+            del self._telling[service]
 
     def _backends(self, state: ServiceState, port: str) -> tuple[Backend, ...]:
         wanted = {(r.slot, r.revision, r.attempt) for r in state.replicas}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from autoscaler.ledger.audit import read_audit
 from autoscaler.ledger.partition_record import PartitionRecord, decode_partition, encode_partition, partition_key
 from autoscaler.ledger.state_codec import decode_state, encode_state
 from autoscaler.plugin_host import PluginHost
-from autoscaler.ports.router import Router
+from autoscaler.ports.router import Backend, Router
 from autoscaler.ports.stream import Outgoing, Topic, partition_of
 from autoscaler.ports.target import Target
 from tests.core.builders import some_rules, some_settings
@@ -62,6 +62,31 @@ def command(service: str, name: str, identity: str, **fields: Any) -> Outgoing:
 def sample(service: str = "web", *, source: str = "/test", at: float | None = None, **values: float) -> Outgoing:
     """A metric event."""
     return message_of(Topic.METRICS, service, metric_event(service, values, source, at=at))
+
+
+@dataclass
+class RecordingRouter:
+    """Remembers what it was told; the first call takes as long as ``slow`` says."""
+
+    told: list[tuple[str, list[Backend]]] = field(default_factory=list)
+    drains: list[str] = field(default_factory=list)
+    slow: asyncio.Event | None = None
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def set_backends(self, service: str, backends: Sequence[Backend]) -> None:
+        waits, self.slow = self.slow, None
+        if waits is not None:
+            await waits.wait()
+        self.told.append((service, list(backends)))
+
+    async def drained(self, service: str, name: str, timeout_s: float) -> bool:
+        self.drains.append(name)
+        return True
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 @dataclass

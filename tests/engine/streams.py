@@ -72,16 +72,17 @@ class MemoryLog:
 
 
 class MemoryStream:
-    """A `StreamMember`. ``fates`` and ``poll_errors`` are used up call by call; ``away``: nothing answers;
-    ``slow``: appends wait for it, ``slow_take_over``: take-overs."""
+    """A `StreamMember`. ``fates`` and ``open_errors`` are used up call by call; ``away``: nothing answers;
+    ``slow``: appends wait for it, ``slow_take_over``: take-overs; reading a ``stuck`` partition
+    fails until it is sought."""
 
     def __init__(self, log: MemoryLog, owns: Sequence[int] | None = None) -> None:
         self.log = log
         self.partitions = log.partitions
         self.fates: deque[Fate] = deque()
-        self.poll_errors: deque[StreamError] = deque()
         self.open_errors: deque[StreamError] = deque()
         self.away = False
+        self.stuck: set[int] = set()
         self.slow: asyncio.Event | None = None
         self.slow_take_over: asyncio.Event | None = None
         self.taken_over: list[tuple[int, float]] = []
@@ -112,6 +113,7 @@ class MemoryStream:
     async def seek(self, partition: int, positions: Mapping[Topic, int]) -> None:
         for topic, offset in positions.items():
             self._next[topic, partition] = offset
+        self.stuck.discard(partition)
         self._news.set()
 
     async def seek_time(self, partition: int, topic: Topic, at: float) -> int:
@@ -121,8 +123,8 @@ class MemoryStream:
     async def poll(self, timeout_s: float) -> list[Batch]:
         if self.away:
             raise StreamError("the stream is away")
-        if self.poll_errors:
-            raise self.poll_errors.popleft()
+        for partition in self.stuck:
+            raise StreamError("no longer holds offset 7", "unknown", partition)
         batches = self._read()
         if not batches:
             self._news.clear()

@@ -1,0 +1,123 @@
+"""What a member shows: ready, healthy, its services."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from autoscaler.adapters.http.server import HttpServer
+from autoscaler.configuration.settings import HttpSettings
+from autoscaler.engine import face as face_module
+from autoscaler.errors import StreamError
+from autoscaler.ports.stream import Topic
+from tests.engine.instances import AtWork, at_work, deployment, eventually, verdicts
+from tests.engine.streams import MemoryLog, MemoryStream
+
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("impatient")]
+
+
+@asynccontextmanager
+async def browsing(working: AtWork) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the member's pages."""
+    server = HttpServer(HttpSettings(), working.face)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(server.app), base_url="http://member") as client:
+        yield client
+
+
+async def status_of(client: httpx.AsyncClient) -> tuple[int, int]:
+    """Of /readyz and /healthz."""
+    return (await client.get("/readyz")).status_code, (await client.get("/healthz")).status_code
+
+
+async def test_a_member_is_not_ready_and_yet_healthy_while_the_stream_is_away() -> None:
+    log = MemoryLog()
+    async with at_work(log) as working, browsing(working) as client:
+        await working.rests()
+        assert await status_of(client) == (200, 200)
+        working.stream.away = True
+        await eventually(lambda: not working.member.connected)
+        assert await status_of(client) == (503, 200)
+        assert (await client.get("/readyz")).text == "the stream is away"
+        working.stream.away = False
+        await working.rests()
+        assert await status_of(client) == (200, 200)
+
+
+async def test_a_member_that_never_connected_is_not_ready_and_yet_healthy() -> None:
+    log = MemoryLog()
+    stream = MemoryStream(log)
+    stream.open_errors.extend(StreamError("not yet") for _ in range(1000))
+    async with at_work(log, stream=stream) as working, browsing(working) as client:
+        await eventually(lambda: working.member.polled_at and len(stream.open_errors) < 999)
+        assert await status_of(client) == (503, 200)
+        stream.open_errors.clear()
+        await working.rests()
+        assert await status_of(client) == (200, 200)
+
+
+async def test_a_member_without_partitions_stands_by_and_is_ready() -> None:
+    log = MemoryLog()
+    async with at_work(log, stream=MemoryStream(log, owns=())) as working:
+        await eventually(lambda: working.member.connected)
+        assert working.face.unready() == ""
+        assert working.face.services() == []
+
+
+async def test_partitions_that_are_being_restored_are_named() -> None:
+    log = MemoryLog(partitions=12)
+    stream = MemoryStream(log)
+    stream.slow_take_over = asyncio.Event()
+    async with at_work(log, stream=stream) as working:
+        await eventually(lambda: working.member.connected)
+        assert working.face.unready() == f"restoring partitions {', '.join(map(str, range(12)))}"
+        stream.slow_take_over.set()
+        await eventually(lambda: working.face.unready() == "")
+
+
+async def test_a_loop_that_no_longer_polls_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face_module, "STALLED_S", 0.2)
+    log = MemoryLog()
+    async with at_work(log) as working, browsing(working) as client:
+        await working.rests()
+        going_on = asyncio.Event()
+
+        async def hang(_: float) -> list[object]:
+            await going_on.wait()
+            return []
+
+        with monkeypatch.context() as patched:
+            patched.setattr(working.stream, "poll", hang)
+            await eventually(working.face.healthy)
+            assert (await client.get("/healthz")).status_code == 503
+        going_on.set()
+        await eventually(lambda: working.face.healthy() == "")
+
+
+async def test_a_service_is_shown_as_the_stream_has_it() -> None:
+    log = MemoryLog()
+    async with at_work(log) as working, browsing(working) as client:
+        log.send(deployment())
+        await eventually(lambda: ("d-1", "applied", True) in verdicts(log))
+        await eventually(lambda: working.face.services()[0]["actual"] == 1)
+        (summary,) = (await client.get("/api/v1/services")).json()
+        assert (summary["service"], summary["desired"], summary["revision"], summary["phase"]) == ("web", 1, 1, "idle")
+        whole = (await client.get("/api/v1/services/web")).json()
+        assert [replica["slot"] for replica in whole["replicas"]] == [0]
+        assert (await client.get("/api/v1/services/nobody")).status_code == 404
+
+
+async def test_every_sample_that_was_read_is_counted_once() -> None:
+    log = MemoryLog()
+    async with at_work(log) as working, browsing(working) as client:
+        await working.rests()
+        log.put(Topic.METRICS, 0, b"web", b"junk")
+        log.send(deployment())
+        await eventually(lambda: ("d-1", "applied", True) in verdicts(log))
+        await eventually(lambda: working.member.counters.dead_letters)
+        page = (await client.get("/metrics")).text
+        assert "dead_letter" in page
+        assert dict(working.member.counters.dead_letters) == {"not_json": 1}
