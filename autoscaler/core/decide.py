@@ -135,7 +135,8 @@ def _configure(draft: Draft, settings: ServiceSettings) -> None:
     event = configured_event(state, settings)
     if event is not None and settings.revision is not None:
         fields = frozenset({"image", "command"}) if settings.revision.image else frozenset({"command", "env"})
-        accept_deployment(draft, settings, DeploymentArrived(draft.at, event, settings.revision, fields, "configured"))
+        arrived = DeploymentArrived(draft.at, event, settings.revision, fields, "configured")
+        accept_deployment(draft, settings, arrived, configured=True)
         return
     clamped = max(bounds.min, min(state.demand, bounds.max))
     if state.initialised and state.revision and clamped != state.demand:

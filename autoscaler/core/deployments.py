@@ -21,11 +21,15 @@ CONFIGURATION_SOURCE = "/configuration"
 """The source of the deployment that the configuration's own first revision is."""
 
 
-def accept_deployment(draft: Draft, settings: ServiceSettings, arrived: DeploymentArrived) -> None:
-    """Refuse the event, let it wait behind a rollback, or begin it, superseding one in flight."""
+def accept_deployment(
+    draft: Draft, settings: ServiceSettings, arrived: DeploymentArrived, *, configured: bool = False
+) -> None:
+    """Refuse the event, let it wait behind a rollback, or begin it, superseding one in flight; ``configured``: it is
+    the configuration's own, which no freeze holds up."""
     state = draft.state
     spec = complete_spec(arrived.spec, arrived.fields, base_spec(state, settings), settings)
-    reason = _refusal(state, settings, replace(arrived, spec=spec), refusal_of(spec, arrived.fields, settings))
+    spec_refusal = refusal_of(spec, arrived.fields, settings)
+    reason = _refusal(state, settings, replace(arrived, spec=spec), spec_refusal, configured=configured)
     if reason is not None:
         draft.settle(arrived.event, "refused", "deployment", reason)
         return
@@ -55,14 +59,19 @@ def base_spec(state: ServiceState, settings: ServiceSettings) -> RevisionSpec | 
 
 
 def _refusal(
-    state: ServiceState, settings: ServiceSettings, arrived: DeploymentArrived, spec_refusal: Reason | None
+    state: ServiceState,
+    settings: ServiceSettings,
+    arrived: DeploymentArrived,
+    spec_refusal: Reason | None,
+    *,
+    configured: bool,
 ) -> Reason | None:
     if isinstance(state.rollout, Retiring | Retired):
         return because("retired", "the service is retired. Configure it again first")
     if arrived.refusal is not None:
         return Reason(*arrived.refusal)
     frozen = updates_frozen(state, settings, arrived.at)
-    if frozen is not None and arrived.event.source != CONFIGURATION_SOURCE:
+    if frozen is not None and not configured:
         return because("freeze", f"{frozen[0]}. Deploy after it, or unfreeze")
     if spec_refusal is not None:
         return spec_refusal

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autoscaler.core.actions import Outcome, Resolve
+from autoscaler.core.facts import EventRef
 from autoscaler.core.plan import plan
 from autoscaler.core.settings import Bounds
 from autoscaler.core.stimuli import OutcomeArrived
-from tests.core.builders import an_image, some_settings
+from tests.core.builders import a_deployment, a_spec, an_image, some_settings
 from tests.core.scene import Scene, crashes
 
 
@@ -58,3 +61,11 @@ def test_first_revision_that_failed_by_its_own_fault_is_not_tried_again() -> Non
     scene.run(120)
     assert scene.phase == "halted"
     assert scene.configure() == []
+
+
+def test_no_event_passes_a_freeze_by_calling_itself_the_configuration() -> None:
+    scene = Scene()
+    scene.order("freeze")
+    event = replace(a_deployment(scene.now, a_spec("1")), event=EventRef("/configuration", "d-1"))
+    scene.tell(event)
+    assert (scene.verdict("d-1"), scene.reason("d-1")) == ("refused", "freeze")
