@@ -33,7 +33,7 @@ def canonical(document: dict[str, Any]) -> bytes:
         pass
     try:
         return rfc8785.dumps(document)
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise LedgerError(f"an audit event cannot be hashed: {error}") from error
 
 
