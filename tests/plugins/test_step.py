@@ -81,3 +81,72 @@ def test_bands_that_make_no_sense_are_refused(bands: list[dict[str, Any]], words
 def test_options_survive_their_own_json() -> None:
     options = step.Options.model_validate(OPTIONS)
     assert step.Options.model_validate(options.model_dump(mode="json", by_alias=True, exclude_none=True)) == options
+
+
+POINTS = {"above": 10, "trigger": 3, "window": "60s", "add": 2}
+ALARM = {
+    "threshold": 60,
+    "up": [{"lower": 0, "upper": 20, "percent": 20}, {"lower": 20, "percent": 50}],
+    "down": [{"upper": -20, "percent": -30}],
+    "cooldown_up": "5m",
+    "cooldown_down": "2m",
+}
+
+
+def ask(value: float, demand: int, memory: dict[str, Any], at: float, **form: Any) -> Any:
+    options = {"metric": "cpu", **form}
+    return propose(
+        step, a_service(demand=demand, maximum=99), [signal("cpu", value)], options, now=NOW + at, memory=memory
+    )
+
+
+def test_enough_points_in_the_band_change_the_demand_even_apart() -> None:
+    memory: dict[str, Any] = {}
+    values = [12.0, 5.0, 12.0, 5.0, 12.0]
+    assert [ask(value, 4, memory, 10 * i, points=POINTS).to for i, value in enumerate(values)] == [4, 4, 4, 4, 6]
+    assert [ask(12.0, 6, memory, at, points=POINTS).to for at in (41, 50, 60, 70)] == [6, 6, 6, 8]
+
+
+def test_points_older_than_the_window_do_not_count() -> None:
+    memory: dict[str, Any] = {}
+    assert [ask(12.0, 4, memory, at, points=POINTS).to for at in (0, 40, 80, 95)] == [4, 4, 4, 6]
+
+
+def test_the_same_sample_is_one_point() -> None:
+    memory: dict[str, Any] = {}
+    assert [ask(12.0, 4, memory, 0, points=POINTS).to for _ in range(5)] == [4] * 5
+
+
+def test_in_the_cooldown_of_a_step_up_only_the_surplus_of_a_larger_one_is_added() -> None:
+    memory: dict[str, Any] = {}
+    assert ask(70.0, 10, memory, 0, alarm=ALARM).to == 12
+    assert ask(70.0, 12, memory, 60, alarm=ALARM).to == 12
+    assert ask(85.0, 12, memory, 120, alarm=ALARM).to == 15
+    held = ask(30.0, 12, memory, 130, alarm=ALARM)
+    assert isinstance(held, autoscaler.Hold)
+    assert held.wake_at == NOW + 360
+    assert ask(30.0, 12, memory, 360, alarm=ALARM).to == 9
+
+
+def test_a_step_up_does_not_wait_for_one_down() -> None:
+    memory: dict[str, Any] = {}
+    ask(30.0, 10, memory, 0, alarm=ALARM)
+    assert isinstance(ask(30.0, 7, memory, 10, alarm=ALARM), autoscaler.Hold)
+    assert ask(61.0, 7, memory, 20, alarm=ALARM).to == 8
+    assert ask(50.0, 7, memory, 25, alarm=ALARM).to == 7
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({}, "exactly one of bands, points and alarm"),
+        ({"bands": BANDS, "points": POINTS}, "exactly one of bands, points and alarm"),
+        ({"points": {"above": 1}}, "exactly one of add"),
+        ({"points": {"add": 1}}, "above, below"),
+        ({"alarm": {"threshold": 1}}, "steps up, down"),
+        ({"alarm": {**ALARM, "up": [{"lower": 0, "upper": 1, "percent": 1}, {"lower": 2, "percent": 1}]}}, "gap"),
+    ],
+)
+def test_forms_that_make_no_sense_are_refused(form: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        step.Options.model_validate({"metric": "cpu", **form})
