@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from autoscaler.core.facts import EventRef
-from tests.system.installation import Installation
-from tests.system.trail import at_rest, judge, verdict
+from tests.system.installation import Installation, Running
+from tests.system.patience import eventually
+from tests.system.trail import at_rest, judge, trail, verdict, verdicts
 
 SIDE_BY_SIDE = 3
 
@@ -33,8 +34,9 @@ NTH = {
 }
 
 
-async def survives(installation: Installation, operation: str, failpoint: str) -> None:
-    """The operation, cut off at the failpoint and taken up by the next process."""
+async def survives(installation: Installation, operation: str, failpoint: str, nth: int = 0) -> None:
+    """The operation, cut off at the failpoint and taken up by the next process. With ``nth`` another hit than the
+    table's: where there are not so many, the process is killed when the operation is over."""
     installation.services = {"web": installation.service(replicas=1 if operation == "scale" else 2)}
     await installation.open()
     first = installation.start()
@@ -42,8 +44,11 @@ async def survives(installation: Installation, operation: str, failpoint: str) -
     await at_rest(installation, "web")
     first.kill()
     event = await begin(installation, operation)
-    armed = installation.start(f"{failpoint}:{NTH[failpoint][operation]}=kill")
-    assert await armed.ended(within_s=30.0) == -signal.SIGKILL, armed.tail()
+    armed = installation.start(f"{failpoint}:{nth or NTH[failpoint][operation]}=kill")
+    if nth:
+        await _over(installation, armed, event)
+    else:
+        assert await armed.ended(within_s=30.0) == -signal.SIGKILL, armed.tail()
     installation.start()
     told = await verdict(installation, event)
     assert told.data["verdict"] == ("rolled_back" if operation == "rollback" else "applied"), str(told)
@@ -53,6 +58,16 @@ async def survives(installation: Installation, operation: str, failpoint: str) -
     state = (await judge(installation, event))["web"]
     assert state.revision == revision
     assert {replica.slot for replica in state.replicas} == set(range(state.demand))
+
+
+async def _over(installation: Installation, armed: Running, event: EventRef) -> None:
+    """Wait for the process's end, or for the operation's and then end the process."""
+
+    async def look() -> bool:
+        return not armed.alive or bool(verdicts(await trail(installation.client), event))
+
+    await eventually("an end", look, bool)
+    armed.end()
 
 
 async def begin(installation: Installation, operation: str) -> EventRef:
@@ -101,5 +116,22 @@ async def test_killed_at_any_failpoint_on_embedded_parts_it_is_as_if_nothing_had
         {
             failpoint: lambda failpoint=failpoint, where=where: survives(where, operation, failpoint)
             for failpoint, where in installations.items()
+        }
+    )
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("operation", ["scale", "update", "rollback"])
+async def test_killed_at_each_of_the_first_hits_of_any_failpoint_it_is_as_if_nothing_had_been(
+    local: Callable[..., Installation], operation: str
+) -> None:
+    cases = {(failpoint, nth): local() for failpoint in NTH for nth in range(1, 13)}
+    await side_by_side(
+        {
+            f"{failpoint}:{nth}": lambda failpoint=failpoint, nth=nth, where=where: survives(
+                where, operation, failpoint, nth
+            )
+            for (failpoint, nth), where in cases.items()
         }
     )
