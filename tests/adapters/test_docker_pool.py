@@ -8,12 +8,13 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import pytest
+from docker.errors import NotFound
 
 from autoscaler.adapters.docker import DockerTarget
 from autoscaler.adapters.docker.host import CALL_THREADS, LOOK_THREADS, Deadlines
@@ -78,7 +79,9 @@ def pool(engines: list[str]) -> Iterator[Pool]:
     for url in engines:
         with images.engine(url) as client:
             for summary in client.containers(all=True, filters={"label": f"{CLUSTER_LABEL}={opened.cluster}"}):
-                client.remove_container(summary["Id"], force=True)
+                # A creation that its caller gave up is undone by the engine itself, maybe right now.
+                with suppress(NotFound):
+                    client.remove_container(summary["Id"], force=True)
 
 
 async def kill_engine(number: str) -> None:
