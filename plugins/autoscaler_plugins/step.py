@@ -2,8 +2,8 @@
 
 Three forms, one for each use:
 
-- ``bands``: a band holds values from ``above`` (included) up to ``below`` (excluded), so that two bands can meet without
-  a gap. With ``for:`` every sample of so long has to lie in it; a gap longer than the metric's max_age, or a change of
+- ``bands``: a band holds values from ``above`` (included) up to ``below`` (excluded), so that two can meet without a
+  gap. With ``for:`` every sample of so long has to lie in it; a gap longer than the metric's max_age, or a change of
   demand, starts the count anew, so that one alarm makes one step.
 - ``points``: so many samples of a window lie in one band, adjacent or not (Nomad's threshold). A sample counts if an
   evaluation saw it.

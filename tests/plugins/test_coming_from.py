@@ -1,0 +1,87 @@
+"""The pages for those who come from another autoscaler: every option that they name exists, every example is valid."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType, UnionType
+from typing import Any, get_args, get_origin
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from autoscaler.configuration.models import ServiceModel
+
+PAGES = sorted((Path(__file__).parents[2] / "docs" / "coming-from").glob("*.md"))
+PART = re.compile(r"(?P<of>[a-z0-9_]+): (?P<names>`[^`]+`(?:, `[^`]+`)*)")
+
+
+def plugin(name: str) -> ModuleType:
+    return importlib.import_module(f"autoscaler_plugins.{name}")
+
+
+def mapped(page: Path) -> list[tuple[str, str]]:
+    """(Policy or "service", option) of the middle column; nothing else may stand there but "none"."""
+    found: list[tuple[str, str]] = []
+    rows = [line for line in page.read_text().splitlines() if line.startswith("|")][2:]
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert len(cells) == 3, row
+        if cells[1] == "none":
+            assert cells[2], row
+            continue
+        match = PART.fullmatch(cells[1])
+        assert match, row
+        found += [(match["of"], name) for name in re.findall(r"`([^`]+)`", match["names"])]
+    return found
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models of a field's type, whatever they are wrapped in."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) is None and not isinstance(annotation, UnionType):
+        return []
+    arguments = get_args(annotation)
+    return [model for argument in arguments for model in models_in(argument)]
+
+
+def has(model: type[BaseModel], path: list[str]) -> bool:
+    """Whether the model has a field of that dotted name, by its alias where it has one."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    if path[0] not in fields:
+        return False
+    return len(path) == 1 or any(has(inner, path[1:]) for inner in models_in(fields[path[0]].annotation))
+
+
+def test_there_is_a_page_for_each() -> None:
+    assert [page.stem for page in PAGES] == ["hpa", "keda", "knative", "nomad"]
+
+
+@pytest.mark.parametrize(
+    ("of", "option"),
+    [pytest.param(*pair, id=f"{page.stem}-{'.'.join(pair)}") for page in PAGES for pair in mapped(page)],
+)
+def test_what_is_named_exists(of: str, option: str) -> None:
+    model = ServiceModel if of == "service" else plugin(of).Options
+    assert has(model, option.split("."))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_the_example_is_valid(page: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    body = ServiceModel.model_validate(yaml.safe_load(block))
+    for use in body.policies:
+        plugin(use.use).Options.model_validate(use.options)
+    assert body.policies
+
+
+@pytest.mark.parametrize(("policy", "page"), [("hpa_v2", "hpa"), ("keda", "keda"), ("kpa", "knative"),
+                                              ("nomad_target_value", "nomad")])  # fmt: skip
+def test_no_option_of_the_policy_is_left_out(policy: str, page: str) -> None:
+    named = {
+        option.partition(".")[0] for of, option in mapped(PAGES[[p.stem for p in PAGES].index(page)]) if of == policy
+    }
+    assert set(plugin(policy).Options.model_fields) - named == set()
