@@ -6,7 +6,6 @@ happens at the change, one that comes twice happens once.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -62,7 +61,7 @@ def propose(service: autoscaler.ServiceFacts, now: float, options: Options) -> a
     inside: list[Window] = []
     edges: list[float] = []
     for window in options.windows:
-        holds, edge = schedule.standing(window.window, math.floor(now), window.form)
+        holds, edge = schedule.standing(window.window, now, window.form)
         if holds:
             inside.append(window)
         if edge is not None:

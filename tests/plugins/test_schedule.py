@@ -34,10 +34,10 @@ def test_the_answer_changes_at_the_edge_and_not_before(zone: str, first: datetim
     window = schedule.Window("30 1 * * *", "45 2 * * *", zone=zone)
     now = first.timestamp()
     for _ in range(4):
-        inside, edge = schedule.standing(window, int(now), "next")
+        inside, edge = schedule.standing(window, now, "next")
         assert edge is not None
-        assert schedule.standing(window, int(edge) - 1, "next") == (inside, edge)
-        assert schedule.standing(window, int(edge), "next")[0] is not inside
+        assert schedule.standing(window, edge - 0.5, "next") == (inside, edge)
+        assert schedule.standing(window, edge, "next")[0] is not inside
         now = edge
 
 

@@ -5,9 +5,9 @@ An edge that a clock change skips happens at the change; one that a clock change
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,7 @@ from cronsim import CronSim, CronSimError
 
 Form = Literal["next", "last", "duration"]
 FIELDS = 5
+STANDS_MAX = 4096
 CHANGE_H = 3
 """A clock change is over well within so many hours."""
 
@@ -95,8 +96,19 @@ def next_edge(window: Window, now: datetime) -> float | None:
     return min((edge.timestamp() for edge in edges if edge is not None), default=None)
 
 
-@lru_cache(maxsize=4096)
-def standing(window: Window, second: int, form: Form) -> tuple[bool, float | None]:
-    """(inside, next edge) at a whole second; edges lie on whole minutes, or a whole duration after one."""
-    now = datetime.fromtimestamp(second, ZoneInfo("UTC"))
-    return is_inside(window, now, form), next_edge(window, now)
+_stands: dict[tuple[Window, Form], tuple[float, float, bool]] = {}
+"""Window -> from when, until when, inside: edges are far apart, and evaluations are not."""
+
+
+def standing(window: Window, now: float, form: Form) -> tuple[bool, float | None]:
+    """(inside, next edge) at a moment in seconds since the epoch."""
+    key = (window, form)
+    known = _stands.get(key)
+    if known is None or not known[0] <= now < known[1]:
+        moment = datetime.fromtimestamp(now, UTC)
+        edge = next_edge(window, moment)
+        known = (now, math.inf if edge is None else edge, is_inside(window, moment, form))
+        if len(_stands) >= STANDS_MAX:
+            _stands.clear()
+        _stands[key] = known
+    return known[2], None if math.isinf(known[1]) else known[1]
