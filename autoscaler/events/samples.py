@@ -9,7 +9,6 @@ complete way through `read_envelope` and the models, which alone says what is wr
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -40,10 +39,12 @@ METRIC_BYTES_MAX = EVENT_BYTES_MAX
 
 METRICS: TypeAdapter[Any] = TypeAdapter(MetricData)
 _METRIC_NAME = re.compile(METRIC_NAME.removeprefix("^").removesuffix("$"))
-_new_sample = tuple.__new__
-_OUR_CONTENT_TYPES = frozenset({STRUCTURED_HEADERS[0][1], b"application/cloudevents+json"})
+_new = tuple.__new__
+_OUR_HEADER = STRUCTURED_HEADERS[0]
+_PLAIN_CONTENT_TYPE = b"application/cloudevents+json"
 _FAST_BYTES_MAX = 8192
-_UTC_CHARS = len("2026-11-23T10:00:00Z")
+_SECOND_CHARS = len("2026-11-23T10:00:00")
+_MICROSECONDS_OF_DIGITS = (0, 100_000, 10_000, 1_000, 100, 10, 1)
 
 
 class Sample(NamedTuple):
@@ -55,8 +56,7 @@ class Sample(NamedTuple):
     revision: int | None
 
 
-@dataclass(slots=True)
-class SampleReading:
+class SampleReading(NamedTuple):
     """What one metric event says of one service; ``samples`` in the event's order, never empty. Not to be changed.
 
     A sample is the same as another if source, metric and time are. ``keyed`` False: the message had no key, so its
@@ -103,13 +103,13 @@ def samples_of(envelope: Envelope) -> SampleReading:
 def _read_fast(message: Message) -> SampleReading | None:
     """The reading, or None where the complete way has to look."""
     value = message.value
-    if value is None or not _is_plain(value, message.headers):
+    if value is None or len(value) > _FAST_BYTES_MAX or b"\\" in value or not _is_plain(message.headers):
         return None
     try:
         event = from_json(value, allow_inf_nan=False)
         data = event["data"]
-        service = checked_service(event["subject"])
-        if event["type"] != METRIC_TYPE or event["specversion"] != "1.0" or message.key != service.encode():
+        service = _service_keyed(message.key)
+        if event["type"] != METRIC_TYPE or event["specversion"] != "1.0" or event["subject"] != service:
             return None
         broker_at = at = message.timestamp / 1000
         known = 6
@@ -133,19 +133,20 @@ def _read_fast(message: Message) -> SampleReading | None:
         # the parser keeps the last one and says nothing. All attributes but data are strings here.
         if value.count(b'"') != 2 * (2 * known - 1 + quoted):
             return None
-        return SampleReading(service, _known_source(event["source"]), _known_id(event["id"]), samples)
+        return _new(SampleReading, (service, _known_source(event["source"]), _known_id(event["id"]), samples, True))
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, EventRejected):
         # Not swallowed: the complete way meets the same trouble and names it.
         return None
 
 
-def _is_plain(value: bytes, headers: Headers) -> bool:
-    if len(value) > _FAST_BYTES_MAX or b"\\" in value:
-        return False
+def _is_plain(headers: Headers) -> bool:
     # A message without headers is a structured event that a tool stripped; its four members are looked at in any case.
     if not headers:
         return True
-    return len(headers) == 1 and headers[0][1] in _OUR_CONTENT_TYPES and headers[0][0] == "content-type"
+    if len(headers) != 1:
+        return False
+    header = headers[0]
+    return header == _OUR_HEADER or (header[0] == "content-type" and header[1] == _PLAIN_CONTENT_TYPE)
 
 
 def _flat(data: dict[str, Any], at: float) -> list[Sample]:
@@ -157,7 +158,7 @@ def _flat(data: dict[str, Any], at: float) -> list[Sample]:
             value = _number(value)  # noqa: PLW2901 - a second name costs 20 ns a value here
         if value - value != 0.0:  # an infinity, which 1e999 makes
             raise ValueError
-        samples.append(_new_sample(Sample, (_known_name(name), value, at, None)))
+        samples.append(_new(Sample, (_known_name(name), value, at, None)))
     return samples
 
 
@@ -188,10 +189,32 @@ def _number(value: object) -> float:
 
 def _moment(text: str) -> float:
     """Seconds since the epoch of the one common form of RFC 3339; ValueError of every other."""
-    ends = text[19] == "Z" if len(text) == _UTC_CHARS else text[19] == "." and text[-1] == "Z"
-    if ends and text[10] == "T" and text[7] == "-" and text[13] == ":" == text[16]:
-        return datetime.fromisoformat(text).timestamp()
+    if text[-1] != "Z":
+        raise ValueError
+    second = _second(text[:_SECOND_CHARS])
+    fraction = text[_SECOND_CHARS:-1]
+    if not fraction:
+        return float(second)
+    digits = fraction[1:]
+    if fraction[0] != "." or not digits.isascii() or not digits.isdigit():
+        raise ValueError
+    # As `datetime` counts: whole microseconds, divided once.
+    return (second * 1_000_000 + int(digits) * _MICROSECONDS_OF_DIGITS[len(digits)]) / 1_000_000
+
+
+@lru_cache(maxsize=1024)
+def _second(text: str) -> int:
+    """Whole seconds since the epoch; samples of a moment come together, so few are asked for again and again."""
+    if len(text) == _SECOND_CHARS and text[10] == "T" and text[7] == "-" and text[13] == ":" == text[16]:
+        return int(datetime.fromisoformat(f"{text}+00:00").timestamp())
     raise ValueError
+
+
+@lru_cache(maxsize=32768)
+def _service_keyed(key: bytes | None) -> str:
+    if key is None:
+        raise ValueError
+    return checked_service(key.decode())
 
 
 @lru_cache(maxsize=8192)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -214,3 +215,15 @@ def test_both_ways_agree_on_any_damage(position: int, piece: bytes, cut: int) ->
     at = position % len(value)
     message = replace(a_message(b""), value=value[:at] + piece + value[at + cut :])
     assert fast_or_complete(message) == complete(message)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.datetimes(datetime(1970, 1, 2), datetime(2026, 11, 23)),  # noqa: DTZ001 - the zone is in the text
+    st.text("0123456789", max_size=8),
+    st.sampled_from(["Z", "z", "+00:00", "", "Z "]),
+    st.sampled_from([".", ",", ""]),
+)
+def test_both_ways_agree_on_any_moment(moment: datetime, digits: str, zone: str, mark: str) -> None:
+    event = an_event(time=f"{moment:%Y-%m-%dT%H:%M:%S}{mark}{digits}{zone}")
+    assert fast_or_complete(a_message(event)) == complete(a_message(event))

@@ -27,6 +27,7 @@ from autoscaler.adapters.kafka.connection import (
     start,
     translated,
 )
+from autoscaler.adapters.kafka.parsed_records import hand_out_parsed
 from autoscaler.adapters.kafka.unreadable import Found, read_carefully, unreadable
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import Fenced, StreamError
@@ -121,6 +122,7 @@ class InputReader(ConsumerRebalanceListener):  # type: ignore[misc]
             **options,
         )
         await start(self.consumer, options, "connect to Kafka", seconds)
+        hand_out_parsed(self.consumer)
         self._heard_at = self._fetched_at = asyncio.get_running_loop().time()
         # Subscribed after the start, which would otherwise wait for an assignment as long as it takes.
         self.consumer.subscribe(list(self._names.values()), listener=self)
