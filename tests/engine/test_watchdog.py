@@ -29,8 +29,8 @@ async def main():
         time.sleep(60)
     if sys.argv[1] == "stopped":
         watched.stop()
-        time.sleep(3)
-    await asyncio.sleep(2.5)
+        time.sleep(1.5)
+    await asyncio.sleep(1.5)
     print("alive", flush=True)
 
 asyncio.run(main())
