@@ -107,6 +107,7 @@ class Installation:
     extra: dict[str, Any] = field(default_factory=dict)
     members: list[Running] = field(default_factory=list)
     _client: StreamClient | None = None
+    _closed: bool = False
     _configuration: Configuration | None = None
 
     @property
@@ -229,7 +230,10 @@ class Installation:
         return "\n".join(f"--- {member.log.name}\n{member.tail()}" for member in self.members[-2:])
 
     async def close(self) -> None:
-        """End the members, remove the replicas, let go of the stream."""
+        """End the members, remove the replicas, let go of the stream. A second call changes nothing."""
+        if self._closed:
+            return
+        self._closed = True
         for member in self.members:
             member.end()
         if self._client is not None:

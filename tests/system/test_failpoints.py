@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,9 +17,12 @@ import pytest
 from autoscaler.core.facts import EventRef
 from tests.system.installation import Installation, Running
 from tests.system.patience import eventually
-from tests.system.trail import at_rest, judge, trail, verdict, verdicts
+from tests.system.trail import at_rest, judge, rests, states, trail, verdict, verdicts
 
 SIDE_BY_SIDE = 3
+
+Case = Callable[[], Coroutine[Any, Any, None]]
+Cases = Mapping[str, Case]
 
 # Which hit lies in the middle of which operation: later than its first, earlier than its last.
 NTH = {
@@ -34,9 +38,17 @@ NTH = {
 }
 
 
-async def survives(installation: Installation, operation: str, failpoint: str, nth: int = 0) -> None:
+async def survives(make: Callable[..., Installation], operation: str, failpoint: str, nth: int = 0) -> None:
     """The operation, cut off at the failpoint and taken up by the next process. With ``nth`` another hit than the
     table's: where there are not so many, the process is killed when the operation is over."""
+    installation = make()
+    try:
+        await _survives(installation, operation, f"{failpoint}:{nth or NTH[failpoint][operation]}", surely=not nth)
+    finally:
+        await installation.close()
+
+
+async def _survives(installation: Installation, operation: str, hit: str, *, surely: bool) -> None:
     installation.services = {"web": installation.service(replicas=1 if operation == "scale" else 2)}
     await installation.open()
     first = installation.start()
@@ -44,8 +56,8 @@ async def survives(installation: Installation, operation: str, failpoint: str, n
     await at_rest(installation, "web")
     first.kill()
     event = await begin(installation, operation)
-    armed = installation.start(f"{failpoint}:{nth or NTH[failpoint][operation]}=kill")
-    if nth:
+    armed = installation.start(f"{hit}=kill")
+    if not surely:
         await _over(installation, armed, event)
     else:
         assert await armed.ended(within_s=30.0) == -signal.SIGKILL, armed.tail()
@@ -64,7 +76,10 @@ async def _over(installation: Installation, armed: Running, event: EventRef) -> 
     """Wait for the process's end, or for the operation's and then end the process."""
 
     async def look() -> bool:
-        return not armed.alive or bool(verdicts(await trail(installation.client), event))
+        if not armed.alive:
+            return True
+        done = verdicts(await trail(installation.client), event)
+        return bool(done) and rests((await states(installation.client)).get("web"))
 
     await eventually("an end", look, bool)
     armed.end()
@@ -76,12 +91,12 @@ async def begin(installation: Installation, operation: str) -> EventRef:
     return await installation.deploy("web", "two" if operation == "update" else "quits", "d-1")
 
 
-async def side_by_side(cases: dict[str, Callable[[], Coroutine[Any, Any, None]]]) -> None:
+async def side_by_side(cases: Cases) -> None:
     """All cases, a few at a time; the failures of all of them."""
     room = asyncio.Semaphore(SIDE_BY_SIDE)
     failures: list[str] = []
 
-    async def run(name: str, case: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def run(name: str, case: Case) -> None:
         async with room:
             try:
                 await case()
@@ -92,18 +107,16 @@ async def side_by_side(cases: dict[str, Callable[[], Coroutine[Any, Any, None]]]
     assert not failures, f"{len(failures)} of {len(cases)} cases:\n\n" + "\n\n".join(failures)
 
 
+def at_every_failpoint(make: Callable[..., Installation], operation: str) -> Cases:
+    return {failpoint: partial(survives, make, operation, failpoint) for failpoint in NTH}
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("operation", ["scale", "update", "rollback"])
 async def test_killed_at_any_failpoint_on_kafka_and_docker_it_is_as_if_nothing_had_been(
     served: Callable[..., Installation], operation: str
 ) -> None:
-    installations = {failpoint: served() for failpoint in NTH}
-    await side_by_side(
-        {
-            failpoint: lambda failpoint=failpoint, where=where: survives(where, operation, failpoint)
-            for failpoint, where in installations.items()
-        }
-    )
+    await side_by_side(at_every_failpoint(served, operation))
 
 
 @pytest.mark.timeout(300)
@@ -111,13 +124,7 @@ async def test_killed_at_any_failpoint_on_kafka_and_docker_it_is_as_if_nothing_h
 async def test_killed_at_any_failpoint_on_embedded_parts_it_is_as_if_nothing_had_been(
     local: Callable[..., Installation], operation: str
 ) -> None:
-    installations = {failpoint: local() for failpoint in NTH}
-    await side_by_side(
-        {
-            failpoint: lambda failpoint=failpoint, where=where: survives(where, operation, failpoint)
-            for failpoint, where in installations.items()
-        }
-    )
+    await side_by_side(at_every_failpoint(local, operation))
 
 
 @pytest.mark.nightly
@@ -126,12 +133,10 @@ async def test_killed_at_any_failpoint_on_embedded_parts_it_is_as_if_nothing_had
 async def test_killed_at_each_of_the_first_hits_of_any_failpoint_it_is_as_if_nothing_had_been(
     local: Callable[..., Installation], operation: str
 ) -> None:
-    cases = {(failpoint, nth): local() for failpoint in NTH for nth in range(1, 13)}
     await side_by_side(
         {
-            f"{failpoint}:{nth}": lambda failpoint=failpoint, nth=nth, where=where: survives(
-                where, operation, failpoint, nth
-            )
-            for (failpoint, nth), where in cases.items()
+            f"{failpoint}:{nth}": partial(survives, local, operation, failpoint, nth)
+            for failpoint in NTH
+            for nth in range(1, 13)
         }
     )

@@ -103,18 +103,20 @@ async def verdict(installation: Installation, event: EventRef, within_s: float =
     return next(r for r in seen if r.data["terminal"] and r.data.get("event") == ref)
 
 
+def rests(state: ServiceState | None) -> bool:
+    """Whether nothing is in flight and all replicas are available."""
+    if state is None or state.rollout.phase != "idle" or len(state.replicas) != state.demand:
+        return False
+    return state.revision > 0 and all(replica.available_at is not None for replica in state.replicas)
+
+
 async def at_rest(installation: Installation, service: str, within_s: float = 30.0) -> ServiceState:
     """The service's state once nothing is in flight and all its replicas are available."""
 
     async def look() -> ServiceState | None:
         return (await states(installation.client)).get(service)
 
-    def holds(state: ServiceState | None) -> bool:
-        if state is None or state.rollout.phase != "idle" or len(state.replicas) != state.demand:
-            return False
-        return state.revision > 0 and all(replica.available_at is not None for replica in state.replicas)
-
-    state = await eventually(f"{service} at rest", look, holds, within_s)
+    state = await eventually(f"{service} at rest", look, rests, within_s)
     assert state is not None
     return state
 
