@@ -15,6 +15,7 @@ from autoscaler.errors import EventRejected
 from autoscaler.events import samples
 from autoscaler.events.envelope import read_envelope
 from autoscaler.events.samples import Sample, read_samples, samples_of
+from autoscaler.events.writing import metric_event
 from autoscaler.ports.stream import StoredMessage
 from tests.events.messages import BROKER_MS, a_binary_message, a_message, an_event
 
@@ -227,3 +228,39 @@ def test_both_ways_agree_on_any_damage(position: int, piece: bytes, cut: int) ->
 def test_both_ways_agree_on_any_moment(moment: datetime, digits: str, zone: str, mark: str) -> None:
     event = an_event(time=f"{moment:%Y-%m-%dT%H:%M:%S}{mark}{digits}{zone}")
     assert fast_or_complete(a_message(event)) == complete(a_message(event))
+
+
+WRITTEN = metric_event(
+    "checkout", {"requests_per_second": 412.5, "error_ratio": 0.01}, "/monitor/eu", NOON - 0.25, "m-1"
+)
+
+
+def test_an_event_as_we_write_it_is_read_without_parsing_it_whole() -> None:
+    reading = samples._read_as_written(a_message(WRITTEN))
+    assert reading == complete(a_message(WRITTEN))
+    assert samples._read_as_written(a_message(metric_event("checkout", {"load": 1}, "/m"))) is not None
+    assert samples._read_as_written(a_message(WRITTEN, b"other")) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"requests_per_second", b"error_ratio"), (b"412.5", b"1e999"), (b"412.5", b"NaN"), (b"412.5", b'"a"'),
+        (b"412.5", b"null"), (b"412.5", b"9" * 400), (b'"m-1"', b'"m\x001"'), (b'"m-1"', '"m-\u00e9"'.encode()),
+        (b"/monitor/eu", b"monitor eu"), (b"2026-11-23T", b"2026-13-23T"), (b"2026-11-23T", b"2027-11-23T"),
+        (b".750Z", b".7500000Z"), (b'"data":{', b'"data":{"samples":3,'), (b"}}", b"}}  "),
+        (b'"checkout"', b'"-checkout"'),
+    ],
+)  # fmt: skip
+def test_what_looks_like_our_writing_reads_by_all_ways_alike(old: bytes, new: bytes) -> None:
+    assert old in WRITTEN
+    message = a_message(WRITTEN.replace(old, new))
+    assert fast_or_complete(message) == complete(message)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10_000), st.binary(max_size=4), st.integers(0, 6))
+def test_all_ways_agree_on_any_damage_to_our_writing(position: int, piece: bytes, cut: int) -> None:
+    at = position % len(WRITTEN)
+    message = a_message(WRITTEN[:at] + piece + WRITTEN[at + cut :])
+    assert fast_or_complete(message) == complete(message)
