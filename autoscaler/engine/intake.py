@@ -60,14 +60,19 @@ class Intake:
     strangers: list[DeploymentArrived | ControlArrived] = field(default_factory=list)
     unknown_service_samples: int = 0
 
-    def samples(self, batch: Batch, fold: Callable[[SampleReading, Message], None]) -> None:
-        """Hand every readable metric event of a known service of this partition to ``fold``."""
+    def samples(
+        self, batch: Batch, fold: Callable[[SampleReading, Message], None], seen: Container[str] = frozenset()
+    ) -> None:
+        """Hand every readable metric event of a known service of this partition to ``fold``; those in ``seen`` are."""
         known, letters = self.known, self.letters
         for message in batch.messages:
             try:
                 reading = read_samples(message)
             except EventRejected as error:
                 letters.append(Letter(Topic.METRICS, message, error, self._service_in(message)))
+                continue
+            if reading.service in seen:
+                fold(reading, message)
                 continue
             if reading.service not in known:
                 self.unknown_service_samples += len(reading.samples)

@@ -21,6 +21,7 @@ from autoscaler.engine.actuator import Actuator
 from autoscaler.engine.announcing import announcement
 from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.counters import Counters
+from autoscaler.engine.garbage import LongLived
 from autoscaler.engine.intake import home_partition
 from autoscaler.engine.observer import Observer
 from autoscaler.engine.runner import Runner, RunnerParts
@@ -86,6 +87,7 @@ class Member:
         self._setup: ShardSetup | None = None
         self._runner_parts: RunnerParts | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        self._long_lived = LongLived(lambda: all(runner.shard is not None for runner in self.runners.values()))
 
     # Listener of the stream.
 
@@ -101,6 +103,7 @@ class Member:
         runner = Runner(partition, self._runner_parts, self._partition_lost)
         self.runners[partition] = runner
         runner.begin()
+        self._long_lived.changed()
 
     async def revoked(self, partitions: frozenset[int]) -> None:
         """Let these partitions go, in order where there is time."""
@@ -108,6 +111,7 @@ class Member:
         going = [self.runners.pop(p) for p in sorted(partitions) if p in self.runners]
         await asyncio.gather(*(runner.end(REVOKE_S, release=True) for runner in going))
         self._watch_no_more(runner.partition for runner in going)
+        self._long_lived.changed()
 
     def _partition_lost(self, partition: int) -> None:
         """Somebody fenced us. Where the group still says that it is ours, take it over again, ever more slowly."""
@@ -171,6 +175,7 @@ class Member:
         if self.parts.router is not None:
             await self.parts.router.close()
         await self.observer.close()
+        self._long_lived.close()
 
     async def _poll(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -123,7 +123,7 @@ class Shard:
             newest_at = min(last.timestamp / 1000, now + AHEAD_S)
             self.evaluator.newest_at = max(self.evaluator.newest_at, newest_at)
             self.evaluator.rereading = self.warming or batch.messages[0].offset < self._reread_to
-            self._intake.samples(batch, self.evaluator.fold)
+            self._intake.samples(batch, self.evaluator.fold, self.evaluator.volatile)
             self.setup.counters.samples["unknown_service"] += self._intake.unknown_service_samples
             self._intake.unknown_service_samples = 0
         else:

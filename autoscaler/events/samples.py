@@ -128,7 +128,7 @@ def _read_as_written(message: Message) -> SampleReading | None:
         # No string but the names is in a flat map: more quotes mean a name that came twice.
         if held.count(b'"') != 2 * len(samples):
             return None
-        return _new(SampleReading, (service, _known_source(source.decode()), name.decode(), samples, True))
+        return _new(SampleReading, (service, _source_written(source), name.decode(), samples, True))
     except (ValueError, TypeError, OverflowError, EventRejected):
         # Not swallowed: the complete way meets the same trouble and names it.
         return None
@@ -266,6 +266,11 @@ def _known_name(name: str) -> str:
 @lru_cache(maxsize=8192)
 def _known_source(source: str) -> str:
     return checked_source(_known_id(source))
+
+
+@lru_cache(maxsize=8192)
+def _source_written(source: bytes) -> str:
+    return _known_source(source.decode())
 
 
 def _known_id(text: str) -> str:
