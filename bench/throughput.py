@@ -17,7 +17,7 @@ from bench.stage import Stage
 from bench.usage import peak_mb
 
 DEMAND = 2
-ROUND = {1: 50_000, 1_000: 50_000, 10_000: 100_000}
+ROUND = {1: 50_000, 1_000: 50_000, 10_000: 200_000}
 QUICK_ROUND = 2_000
 BACKLOG = 1_000_000
 SERVICES_QUICK_MAX = 200
