@@ -156,13 +156,13 @@ class Evaluator:
             return False
         if settings.guards.plugins:
             stimulus = replace(stimulus, guards=self._guard_notes(service, settings, votes, at, now))
-        world = self._world_of(service, settings, now)
-        if not decide(state, settings, stimulus, world):
-            return False
-        # Only a decision that is worth a record pays for its inputs; the core is pure, so deciding again is safe.
+        # The inputs are for the record alone, but to read them costs a tenth of deciding a second time with them.
         explained = replace(stimulus, readings=readings_of(volatile, votes, at), causes=volatile.causes)
+        records = decide(state, settings, explained, self._world_of(service, settings, now))
+        if not records:
+            return False
         self._latencies.arrived(service, volatile.event_at)
-        self._conclusion.keep(service, decide(state, settings, explained, world))
+        self._conclusion.keep(service, records)
         volatile.facts = None
         return True
 

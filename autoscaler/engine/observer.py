@@ -45,6 +45,9 @@ class _Seen:
     replica: ObservedReplica
     healthy: bool | None = None
     since: float | None = None
+    shown: ObservedReplica | None = None
+    shown_of: ObservedReplica | None = None
+    """What was last presented, and of which look at the replica: nothing is made anew while nothing has changed."""
 
 
 class Observer:
@@ -301,7 +304,13 @@ class Observer:
             healthy = False  # the image's own check has the last word when it says no
         elif healthy is False:
             note = self.prober.note(seen.replica.id) or note
-        return replace(seen.replica, healthy=healthy, healthy_since=seen.since if healthy else None, note=note)
+        since, shown = seen.since if healthy else None, seen.shown
+        if shown is None or seen.shown_of is not seen.replica or (shown.healthy, shown.healthy_since, shown.note) != (
+            healthy, since, note
+        ):  # fmt: skip
+            shown = seen.shown = replace(seen.replica, healthy=healthy, healthy_since=since, note=note)
+            seen.shown_of = seen.replica
+        return shown
 
 
 def _is_late(known: _Seen | None, told: ObservedReplica) -> bool:
