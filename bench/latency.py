@@ -82,15 +82,16 @@ def copied_from(value: bytes) -> str:
     return str(json.loads(value)["id"])
 
 
-async def sizes_of(watch: Watch, cluster: Cluster) -> tuple[list[int], list[int]]:
-    """How large the records are that ours writes for one decision: audit, state."""
-    sizes: dict[str, list[int]] = {"audit": [], "state": []}
-    first = next(i for i, (_, _, value) in enumerate(watch.seen) if b'"kind":"scale"' in value)
-    at = watch.seen[first][0]
-    for seen_at, topic, value in watch.seen[first:]:
-        if seen_at - at < 0.005:
-            sizes[topic.rpartition(".")[2]].append(len(value))
-    return sizes["audit"] or [2000], sizes["state"] or [2000, 400]
+def sizes_of(watch: Watch) -> tuple[list[int], list[int]]:
+    """How large the records are that ours writes for the newest decision: audit, state."""
+    audits = [(value, json.loads(value)) for _, topic, value in watch.seen if topic.endswith(".audit")]
+    states = [(value, json.loads(value)) for _, topic, value in watch.seen if topic.endswith(".state")]
+    scale = next(event for _, event in reversed(audits) if event["data"]["kind"] == "scale")
+    service, cause = scale["subject"], scale["causationid"]
+    decision = [len(value) for value, event in audits if event.get("causationid") == cause]
+    state = next(len(value) for value, record in reversed(states) if record.get("service") == service)
+    partition = next(len(value) for value, record in reversed(states) if "service" not in record)
+    return decision, [state, partition]
 
 
 async def measure(stage: Stage, profile: str | None = None) -> list[Figure]:
@@ -110,7 +111,7 @@ async def measure(stage: Stage, profile: str | None = None) -> list[Figure]:
         publisher = await stack.enter_async_context(Publisher(stage.brokers))
         ours = Turns(cluster, publisher, watch)
         await ours.run(cluster.topic("metrics"), 2 * SERVICES, decided_for)
-        audits, states = await sizes_of(watch, cluster)
+        audits, states = sizes_of(watch)
         bare_watch = await stack.enter_async_context(Watch(stage.brokers, control.topic("audit")))
         settings = {
             "brokers": stage.brokers,
