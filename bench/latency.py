@@ -22,7 +22,10 @@ from bench.stage import Stage
 EVENTS, QUICK_EVENTS = 200, 20
 EVERY_S = 0.05
 DECIDED_S = 30.0
-SERVICES = 24
+SERVICES = 200
+"""So many that none gets more than a few replicas: a decision is as large in the last run as in the first."""
+
+WARM_UP = 50
 DEMAND = 0
 
 
@@ -110,7 +113,7 @@ async def measure(stage: Stage, profile: str | None = None) -> list[Figure]:
         watch = await stack.enter_async_context(Watch(stage.brokers, audit, cluster.topic("state", observe=True)))
         publisher = await stack.enter_async_context(Publisher(stage.brokers))
         ours = Turns(cluster, publisher, watch)
-        await ours.run(cluster.topic("metrics"), 2 * SERVICES, decided_for)
+        await ours.run(cluster.topic("metrics"), WARM_UP, decided_for)
         audits, states = sizes_of(watch)
         bare_watch = await stack.enter_async_context(Watch(stage.brokers, control.topic("audit")))
         settings = {
@@ -125,7 +128,7 @@ async def measure(stage: Stage, profile: str | None = None) -> list[Figure]:
         }
         await stack.enter_async_context(Child("plain_loop", settings, control.directory / "log"))
         bare = Turns(control, publisher, bare_watch)
-        await bare.run(control.topic("metrics"), SERVICES, copied_from)
+        await bare.run(control.topic("metrics"), WARM_UP, copied_from)
         for _ in range(stage.repeats):
             ours.ours.append(await ours.run(cluster.topic("metrics"), count, decided_for))
             ours.control.append(await bare.run(control.topic("metrics"), count, copied_from))
