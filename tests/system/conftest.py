@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from autoscaler.adapters.topics import topic_name
 from autoscaler.ports.stream import Topic
 from tests.parts.images import copy_images, make_images
+from tests.parts.shared import VARIABLE
 from tests.system.engine_watch import EngineWatch
 from tests.system.grounds import DockerGround, ProcessGround
 from tests.system.installation import Installation
@@ -84,13 +87,21 @@ async def served(
 
 
 @pytest.fixture(scope="session")
-def pool(container_hosts: list[str]) -> Iterator[tuple[list[str], EngineWatch]]:
+def watched_engines(container_hosts: list[str]) -> Iterator[tuple[list[str], EngineWatch]]:
     """Two engines with addresses of their own and the same images, and their events from now on."""
     urls = container_hosts[:2]
     make_images(urls[0])
     copy_images(urls[0], urls[1:])
     with EngineWatch(urls) as watch:
         yield urls, watch
+
+
+@pytest.fixture
+def pool(watched_engines: tuple[list[str], EngineWatch]) -> Iterator[tuple[list[str], EngineWatch]]:
+    """The engines for this test alone: what befalls them would befall a test of another worker, too."""
+    with (Path(os.environ[VARIABLE]) / "pool.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield watched_engines
 
 
 @pytest.fixture

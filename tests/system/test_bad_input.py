@@ -140,7 +140,7 @@ async def test_what_cannot_be_read_is_buried_with_its_reason_and_the_next_event_
     assert verdicts(await trail(live.client), event) == ([bad.verdict] if bad.verdict else [])
     (record,) = [r for r in await trail(live.client, service) if r.event["type"] == "io.eventscaler.rejected.v1"]
     assert record.data["reason"]["code"] == bad.code
-    assert live.ground.standing() == []
+    assert not [replica for replica in live.ground.standing() if replica.service == service]
 
 
 async def test_deployment_for_an_unknown_service_is_refused_in_the_trail_of_what_belongs_to_nobody(
