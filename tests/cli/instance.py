@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import structlog
 from typer.testing import CliRunner, Result
 
 from autoscaler.adapters.embedded.client import EmbeddedClient
@@ -81,9 +83,16 @@ def clean_environment() -> dict[str, str]:
 
 
 def call(*arguments: str, given: str | None = None, environment: Mapping[str, str] | None = None) -> Result:
-    """The command line in this process."""
+    """The command line in this process, whose logging is afterwards as it was before."""
     unset: dict[str, str | None] = dict.fromkeys(set(os.environ) - set(clean_environment()))
-    return CliRunner().invoke(app, list(arguments), input=given, env=unset | dict(environment or {}))
+    root = logging.getLogger()
+    before, handlers, level = structlog.get_config(), list(root.handlers), root.level
+    try:
+        return CliRunner().invoke(app, list(arguments), input=given, env=unset | dict(environment or {}))
+    finally:
+        structlog.configure(**before)
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def document(result: Result) -> Any:
