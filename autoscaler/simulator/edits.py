@@ -11,9 +11,12 @@ from autoscaler.core.records import Record
 from autoscaler.core.rollout import Advancing, Held, Idle, Retired, Retiring
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import Replica, ServiceState
+from autoscaler.core.traffic import shares
 from autoscaler.core.world import World
 
 Identity = tuple[int, int, int]
+WHOLE = 100
+"""Percents of a whole."""
 
 
 class Violation(AssertionError):
@@ -40,9 +43,22 @@ def check_edits(records: Sequence[Record], before: ServiceState, settings: Servi
         check_freeze(state, after, world)
         check_returned(state, after, world)
         check_absence(state, after, record, settings, world)
+        check_shares(after, settings, world)
         if record.kind == "schedule" and "replicas" in record.changes:
             check_promise(state, after, settings, world)
         state = after
+
+
+def check_shares(after: ServiceState, settings: ServiceSettings, world: World) -> None:
+    """Where traffic is shared by revision, the parts are a whole and go to revisions of which a replica is wanted."""
+    wanted = shares(after, settings)
+    if wanted is None:
+        return
+    if sum(percent for _, percent in wanted) != WHOLE or any(percent < 0 for _, percent in wanted):
+        raise violated("traffic", world.now, f"{wanted} are not parts of a whole")
+    served = {r.revision for r in after.replicas if r.available_at is not None}
+    if any(percent and revision not in served for revision, percent in wanted):
+        raise violated("traffic", world.now, f"{wanted} though {sorted(served)} serve")
 
 
 def check_absence(
