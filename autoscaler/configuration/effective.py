@@ -15,7 +15,7 @@ from autoscaler.configuration.settings import Configuration, HostSettings, Strea
 from autoscaler.core.amount import Amount
 from autoscaler.core.quantities import format_duration
 from autoscaler.core.revision import Health, RevisionSpec
-from autoscaler.core.settings import PolicyUse, ServiceSettings, StepLimit
+from autoscaler.core.settings import Permissions, PolicyUse, ServiceSettings, StepLimit
 
 HIDDEN = "***"
 _SECRET_NAME = re.compile(r"pass|secret|token|key|credential|auth|dsn|private|cookie|signature", re.IGNORECASE)
@@ -150,8 +150,22 @@ def effective_service(settings: ServiceSettings) -> Tree:
         "images": list(settings.events.images),
         "commands": list(settings.events.commands),
         "event_env": list(settings.events.event_env),
+        "allow": _allow(settings.allow),
         "revision": None if settings.revision is None else _revision(settings.revision),
         "route": None if settings.route is None else {"listen": settings.route.listen, "port": settings.route.port},
+    }
+
+
+def _allow(allowed: Permissions) -> Tree:
+    return {
+        "privileged": allowed.privileged,
+        "engine_socket": allowed.engine_socket,
+        "namespaces": list(allowed.namespaces),
+        "mounts": list(allowed.mounts),
+        "capabilities": list(allowed.capabilities),
+        "devices": list(allowed.devices),
+        "cpu": f"{allowed.cpu_millis}m",
+        "memory": allowed.memory_bytes,
     }
 
 
@@ -217,6 +231,13 @@ def _revision(spec: RevisionSpec) -> Tree:
         "secrets": dict(spec.secrets),
         "labels": dict(spec.labels),
         "pull": spec.pull or None,
+        "privileged": spec.privileged,
+        "cap_add": list(spec.cap_add),
+        "cap_drop": list(spec.cap_drop),
+        "devices": list(spec.devices),
+        "pid": spec.pid or None,
+        "ipc": spec.ipc or None,
+        "read_only": spec.read_only,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from autoscaler.configuration.configured_revision import Capability, ConfiguredRevisionModel, Device
 from autoscaler.configuration.fields import (
     Address,
     Broker,
@@ -26,7 +27,7 @@ from autoscaler.configuration.fields import (
     Share,
     Text,
 )
-from autoscaler.events.revision_model import RevisionModel
+from autoscaler.events.forms import MOUNT
 
 SERVICES_MAX = 100_000
 
@@ -233,6 +234,23 @@ class PlacementModel(Strict):
     host_grace: Duration = 60.0
 
 
+class AllowModel(Strict):
+    """What a revision may take of its host beyond an isolated container; nothing by default."""
+
+    privileged: bool = False
+    engine_socket: bool = False
+    """Mounts through which the engine can be reached: its socket, its data, or a directory above them."""
+    namespaces: Annotated[list[Literal["network", "pid", "ipc"]], Field(max_length=3)] = []
+    """Namespaces of the host that may be shared."""
+    mounts: Annotated[list[Annotated[str, Field(pattern=MOUNT, max_length=1024)]], Field(max_length=64)] = []
+    """Host paths that volumes may name, with all below them; read-only where written with :ro."""
+    capabilities: Annotated[list[Capability], Field(max_length=64)] = []
+    devices: Annotated[list[Device], Field(max_length=64)] = []
+    cpu: Cpu = 0
+    """The most that one replica may have; 0 = no ceiling. With one, every revision must say what it needs."""
+    memory: ByteSize = 0
+
+
 class RouteModel(Strict):
     """The embedded router in front of the service: listens there and forwards to the revision's port of that name."""
 
@@ -253,7 +271,8 @@ class ServiceModel(Strict):
     images: Annotated[list[Text], Field(max_length=256)] = []
     commands: Annotated[list[Text], Field(max_length=256)] = []
     event_env: Annotated[list[Text], Field(max_length=256)] = []
-    revision: RevisionModel | None = None
+    allow: AllowModel = AllowModel()
+    revision: ConfiguredRevisionModel | None = None
     route: RouteModel | None = None
 
 

@@ -16,17 +16,19 @@ from autoscaler.configuration.block import Block, locate
 from autoscaler.configuration.complaints import problem_at, sentence
 from autoscaler.configuration.files import FileCheck
 from autoscaler.configuration.freeze_windows import parse_freeze
-from autoscaler.configuration.models import GuardsModel, ReplicasModel, ServiceModel, StepModel, UseModel
+from autoscaler.configuration.models import AllowModel, GuardsModel, ReplicasModel, ServiceModel, StepModel, UseModel
 from autoscaler.configuration.settings import TargetSettings
 from autoscaler.configuration.update_build import build_update
 from autoscaler.configuration.vocabulary import Step, suggestion
 from autoscaler.core.allowance import image_allowed, repository_of
-from autoscaler.core.revision import RevisionSpec
+from autoscaler.core.permissions import denials, source_of
+from autoscaler.core.revision import ISOLATION, RevisionSpec
 from autoscaler.core.settings import (
     Bounds,
     EventRules,
     FreezeWindow,
     Guards,
+    Permissions,
     PlacementRules,
     PolicyUse,
     Route,
@@ -50,6 +52,19 @@ def _frozen(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
     return value
+
+
+def _permissions(model: AllowModel) -> Permissions:
+    return Permissions(
+        privileged=model.privileged,
+        engine_socket=model.engine_socket,
+        namespaces=tuple(model.namespaces),
+        mounts=tuple(model.mounts),
+        capabilities=tuple(model.capabilities),
+        devices=tuple(source_of(device) for device in model.devices),
+        cpu_millis=model.cpu,
+        memory_bytes=model.memory,
+    )
 
 
 @dataclass(slots=True)
@@ -84,6 +99,7 @@ class ServiceBuilder:
             update=self._shared(build_update(model.update, health, self._update_complaint)),
             placement=self._shared(placement),
             events=self._shared(self._events(model)),
+            allow=self._shared(_permissions(model.allow)),
             revision=self._shared(revision),
             route=self._route(model, revision),
         )
@@ -197,7 +213,7 @@ class ServiceBuilder:
         if target is not None and target.kind == "process":
             self._process_revision(spec)
         elif target is not None:
-            self._docker_revision(spec, model.images)
+            self._docker_revision(spec, model)
         secrets = []
         for name, written in spec.secrets:
             path = self.files.readable(written, locate(self._body, ("revision", "secrets", name)), self._problems)
@@ -207,18 +223,32 @@ class ServiceBuilder:
     def _process_revision(self, spec: RevisionSpec) -> None:
         if not spec.command:
             self._complain(("revision", "command"), "is missing", "The process target runs a command: [...], no image.")
-        for key in ("image", "entrypoint", "volumes", "networks", "user", "pull"):
+        for key in ("image", "entrypoint", "volumes", "networks", "user", "pull", *ISOLATION):
             if getattr(spec, key):
                 self._complain(("revision", key), "has no meaning on the process target", "Remove it.")
 
-    def _docker_revision(self, spec: RevisionSpec, images: Sequence[str]) -> None:
+    def _docker_revision(self, spec: RevisionSpec, model: ServiceModel) -> None:
+        for denial in denials(spec, _permissions(model.allow)):
+            self._complain(("revision", *denial.steps), denial.what, f"{denial.remedy}.")
+        self._host_network(spec)
         if not spec.image:
             self._complain(("revision", "image"), "is missing", "The docker target runs an image.")
             return
-        if not image_allowed(spec.image, tuple(images)):
+        if not image_allowed(spec.image, tuple(model.images)):
             repository = repository_of(spec.image)
             remedy = f'Add "{repository}" to images.'
             self._complain(("revision", "image"), f"{repository} matches no pattern of images", remedy)
+
+    def _host_network(self, spec: RevisionSpec) -> None:
+        """On the host's network nothing is published: a port is the host's own."""
+        if "host" not in spec.networks:
+            return
+        if len(spec.networks) > 1:
+            self._complain(("revision", "networks"), "joins others beside the host's", "Keep host alone.")
+        for name, port in spec.ports:
+            if port.host != port.container:
+                remedy = f"Write {{container: {port.container}, host: {port.container}}}."
+                self._complain(("revision", "ports", name), "is the host's own on the host's network", remedy)
 
     def _route(self, model: ServiceModel, revision: RevisionSpec | None) -> Route | None:
         if model.route is None:

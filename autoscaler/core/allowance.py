@@ -7,10 +7,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from autoscaler.core.facts import Reason
-from autoscaler.core.revision import RevisionSpec
+from autoscaler.core.permissions import denials
+from autoscaler.core.revision import ISOLATION, Resources, RevisionSpec
 from autoscaler.core.settings import ServiceSettings
 
-CONFIGURATION_ONLY = ("volumes", "networks", "secrets", "user")
+CONFIGURATION_ONLY = ("volumes", "networks", "secrets", "user", *ISOLATION)
 CARRIED_ALONE = frozenset({"image", "command"})
 """A revision that gives only one of these is the last stable one with just that replaced."""
 
@@ -28,16 +29,31 @@ def digest_of(image: str) -> str:
     return image.partition("@")[2]
 
 
+def tag_of(image: str) -> str:
+    """The tag of a reference, empty where it has none."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+
+
 def image_allowed(image: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a pattern admits the image. ``shop/*`` matches one path element, ``shop/**`` any number; a pattern with a
-    digest or tag must match that exactly as well."""
-    for pattern in patterns:
-        wanted_digest = digest_of(pattern)
-        if wanted_digest and wanted_digest != digest_of(image):
-            continue
-        if _path_matches(repository_of(image), repository_of(pattern)):
-            return True
-    return False
+    """Whether a pattern admits the image, as far as its name tells. ``shop/*`` matches one path element, ``shop/**``
+    any number; ``shop/web:2.*`` wants such a tag, and ``shop/web@sha256:..`` that content, which a tag may turn out to
+    be: `pin_allowed` has the last word."""
+    return any(_named(image, pattern) for pattern in patterns)
+
+
+def pin_allowed(image: str, pinned: str, patterns: tuple[str, ...]) -> bool:
+    """Whether what the image turned out to be is admitted: a digest, or the engine's id of an image that has none."""
+    content = digest_of(pinned) or pinned
+    return any(_named(image, pattern) and digest_of(pattern) in ("", content) for pattern in patterns)
+
+
+def _named(image: str, pattern: str) -> bool:
+    digest, tag = digest_of(pattern), tag_of(pattern)
+    if digest and digest_of(image) not in ("", digest):
+        return False
+    if tag and not fnmatchcase(tag_of(image) or "latest", tag):
+        return False
+    return _path_matches(repository_of(image), repository_of(pattern))
 
 
 def _path_matches(repository: str, pattern: str) -> bool:
@@ -78,6 +94,7 @@ def refusal_of(spec: RevisionSpec, fields: frozenset[str], settings: ServiceSett
         or _command_refusal(spec, fields, settings)
         or _environment_refusal(spec, fields, settings)
         or _resources_refusal(spec, fields, settings)
+        or _isolation_refusal(spec, settings)
     )
 
 
@@ -123,6 +140,12 @@ def _resources_refusal(spec: RevisionSpec, fields: frozenset[str], settings: Ser
     return None
 
 
+def _isolation_refusal(spec: RevisionSpec, settings: ServiceSettings) -> Reason | None:
+    """What the spec got from an earlier configuration may not be allowed any more."""
+    found = denials(spec, settings.allow) if settings.target_kind == "docker" else ()
+    return Reason("allow", f"revision.{found[0].text}") if found else None
+
+
 def complete_spec(
     spec: RevisionSpec, fields: frozenset[str], stable: RevisionSpec | None, settings: ServiceSettings
 ) -> RevisionSpec:
@@ -134,13 +157,8 @@ def complete_spec(
         )
     configured = settings.revision
     if configured is None:
-        return spec
+        # Nobody else says what a replica may use: the ceilings do.
+        most = Resources(settings.allow.cpu_millis, settings.allow.memory_bytes)
+        return spec if "resources" in fields else replace(spec, resources=most)
     resources = spec.resources if "resources" in fields else configured.resources
-    return replace(
-        spec,
-        resources=resources,
-        volumes=configured.volumes,
-        networks=configured.networks,
-        secrets=configured.secrets,
-        user=configured.user,
-    )
+    return replace(spec, resources=resources, **{name: getattr(configured, name) for name in CONFIGURATION_ONLY})

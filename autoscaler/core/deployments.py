@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autoscaler.core.actions import Outcome
-from autoscaler.core.allowance import complete_spec, digest_of, refusal_of
+from autoscaler.core.allowance import complete_spec, digest_of, pin_allowed, refusal_of
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.freezing import updates_frozen
@@ -145,6 +145,11 @@ def note_resolution(draft: Draft, settings: ServiceSettings, outcome: Outcome) -
     ):
         return
     if outcome.result == "done":
+        image, images = rollout.deployment.spec.image, settings.events.images
+        if not pin_allowed(image, outcome.pinned, images):
+            text = f"{image} is {outcome.pinned}, whose digest is not in images ({', '.join(images)}). Add it there"
+            give_up_preflight(draft, settings, rollout, because("image", text), verdict_failed=False)
+            return
         spec = replace(rollout.deployment.spec, pinned=outcome.pinned)
         launch(draft, settings, replace(rollout.deployment, spec=spec), rollout)
     elif outcome.result in {"refused", "conflict"}:

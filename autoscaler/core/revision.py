@@ -66,7 +66,8 @@ class RevisionSpec:
     ``image`` as written (``shop/web:2``); ``pinned`` is what really runs, a digest reference or an image id, empty
     until resolved and always empty on the process target, which takes ``command`` instead. ``command`` and
     ``entrypoint`` are argv; empty = as in the image. ``secrets`` maps an environment name to a file path on the
-    owner's machine.
+    owner's machine. The fields from ``privileged`` on loosen or tighten the container's isolation; what loosens it
+    needs the configuration's ``allow`` (`autoscaler.core.permissions`).
     """
 
     image: str = ""
@@ -84,6 +85,13 @@ class RevisionSpec:
     secrets: Pairs = ()
     labels: Pairs = ()
     pull: Literal["missing", "always", "never", ""] = ""
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    pid: Literal["host", ""] = ""
+    ipc: Literal["host", ""] = ""
+    read_only: bool = False
 
     @property
     def pins_host(self) -> bool:
@@ -91,11 +99,20 @@ class RevisionSpec:
         return bool(self.volumes) or any(port.host is not None for _, port in self.ports)
 
 
+ISOLATION = ("privileged", "cap_add", "cap_drop", "devices", "pid", "ipc", "read_only")
+"""Fields that say how isolated a container is. Revisions accepted by an older program did not have them: where they
+have their default they do not count in the hash."""
+
+
 def content_hash(spec: RevisionSpec) -> str:
     """SHA-256 (first 32 hex digits) of what would run; the tag's spelling and the pull rule do not count once
     pinned."""
     counted = replace(spec, image="" if spec.pinned else spec.image, pull="")
-    canonical = json.dumps(asdict(counted), sort_keys=True, separators=(",", ":"))
+    values = asdict(counted)
+    for name in ISOLATION:
+        if not values[name]:
+            del values[name]
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 

@@ -129,6 +129,24 @@ class EventRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a revision may take of its host beyond an isolated container; nothing by default.
+
+    ``mounts``: absolute host paths, each with what is below it, read-only where it ends in ``:ro``. ``capabilities``:
+    kernel names without CAP_. ``cpu_millis`` and ``memory_bytes``: the most that one replica may have; 0 = no ceiling.
+    """
+
+    privileged: bool = False
+    engine_socket: bool = False
+    namespaces: tuple[Literal["network", "pid", "ipc"], ...] = ()
+    mounts: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    cpu_millis: int = 0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """The embedded router's listener in front of a service: ``listen`` host:port, ``port`` a port name of the
     revision."""
@@ -150,6 +168,7 @@ class ServiceSettings:
     update: UpdateRules = UpdateRules()
     placement: PlacementRules = PlacementRules()
     events: EventRules = EventRules()
+    allow: Permissions = Permissions()
     revision: RevisionSpec | None = None
     route: Route | None = None
 

@@ -26,6 +26,9 @@ ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 LABEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 VOLUME = r"^[^:\u0000-\u001f]+:/[^:\u0000-\u001f]*(?::(?:ro|rw))?$"
 NETWORK = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+DEVICE = r"^/dev/[A-Za-z0-9._/-]+(?::/dev/[A-Za-z0-9._/-]+(?::[rwm]{1,3})?)?$"
+CAPABILITY = r"^(?:CAP_)?[A-Z][A-Z_]{1,30}$"
+MOUNT = r"^/[^:\u0000-\u001f]*(?::(?:ro|rw))?$"
 USER = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$"
 HEALTH_PATH = r"^(?:/[!-~]*)?$"
 METRIC_NAME = r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$"
@@ -41,6 +44,9 @@ _WORDS = {
     LABEL_NAME: "must be a label name such as team or example.com/team",
     VOLUME: "must be a volume such as data:/var/lib/data or /srv:/srv:ro",
     NETWORK: "must be the name of a network",
+    DEVICE: "must be a device such as /dev/fuse or /dev/sda:/dev/xvda:r",
+    CAPABILITY: "must be a capability such as NET_ADMIN, or ALL",
+    MOUNT: "must be an absolute path such as /srv/data or /srv/data:ro",
     USER: "must be a user such as app, 1000 or 1000:1000",
     HEALTH_PATH: "must be a path that begins with a slash",
     METRIC_NAME: "must be a metric name: a letter, then letters, digits and _ . : / -, 128 at most",

@@ -136,12 +136,35 @@ async def test_an_error_text_repeats_no_secret(arena: DockerArena, asks: Asks, t
     assert "canary-secret" not in outcome.text
 
 
-@pytest.mark.parametrize("network", ["host", "container:abc"])
-async def test_a_network_outside_the_containers_isolation_is_refused(
-    arena: DockerArena, asks: Asks, network: str
-) -> None:
-    outcome = await asks.target.create(asks.creation(replace(arena.serves(), networks=(network,))))
+async def test_another_containers_network_is_refused(arena: DockerArena, asks: Asks) -> None:
+    outcome = await asks.target.create(asks.creation(replace(arena.serves(), networks=("container:abc",))))
     assert (outcome.result, outcome.blame) == ("refused", "revision")
+
+
+async def test_a_container_is_isolated_as_its_revision_says(arena: DockerArena, asks: Asks) -> None:
+    plain = inspect(arena, (await asks.create(arena.serves())).id)["HostConfig"]
+    assert (plain["CapAdd"], plain["CapDrop"], plain["Devices"], plain["ReadonlyRootfs"]) == (None, None, [], False)
+    assert (plain["PidMode"], plain["IpcMode"]) == ("", "private")
+    spec = replace(
+        arena.serves(),
+        cap_add=("NET_ADMIN",), cap_drop=("MKNOD",), devices=("/dev/null:/dev/nothing:r",), pid="host", ipc="host",
+        read_only=True,
+    )  # fmt: skip
+    limits = inspect(arena, (await asks.create(spec, slot=1)).id)["HostConfig"]
+    assert (limits["CapAdd"], limits["CapDrop"]) == (["CAP_NET_ADMIN"], ["CAP_MKNOD"])
+    device = {"PathOnHost": "/dev/null", "PathInContainer": "/dev/nothing", "CgroupPermissions": "r"}
+    assert (limits["Devices"], limits["PidMode"], limits["IpcMode"], limits["ReadonlyRootfs"]) == (
+        [device], "host", "host", True
+    )  # fmt: skip
+    assert inspect(arena, (await asks.create(replace(arena.serves(), privileged=True), slot=2)).id)["HostConfig"][
+        "Privileged"
+    ]
+
+
+async def test_a_replica_on_the_hosts_network_is_reached_at_its_own_port(arena: DockerArena, asks: Asks) -> None:
+    ports = (("http", Port(8080, 8080)),)
+    running = await asks.run(replace(arena.serves(), networks=("host",), ports=ports))
+    assert running.address == {"http": "127.0.0.1:8080"}
 
 
 async def test_what_is_not_pinned_is_never_created(arena: DockerArena, asks: Asks) -> None:

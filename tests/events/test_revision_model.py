@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from autoscaler.core.revision import Health, Port, Resources, RevisionSpec, Stop
+from autoscaler.configuration.configured_revision import ConfiguredRevisionModel
+from autoscaler.core.revision import ISOLATION, Health, Port, Resources, RevisionSpec, Stop
 from autoscaler.events.places import complaint_of, place_of
 from autoscaler.events.revision_model import RevisionModel, merge
 
@@ -54,8 +55,9 @@ def test_whole_block_becomes_a_spec_in_plain_units() -> None:
     )
 
 
-def test_block_has_exactly_the_fields_of_a_spec() -> None:
-    assert set(RevisionModel.model_fields) == {f.name for f in fields(RevisionSpec)} - {"pinned"}
+def test_block_has_exactly_the_fields_of_a_spec_that_do_not_loosen_its_isolation() -> None:
+    assert set(RevisionModel.model_fields) == {f.name for f in fields(RevisionSpec)} - {"pinned", *ISOLATION}
+    assert set(ConfiguredRevisionModel.model_fields) == {f.name for f in fields(RevisionSpec)} - {"pinned"}
     assert read(**FULL).fields_set == set(FULL)
 
 

@@ -76,7 +76,7 @@ def forbidden(action: Create) -> str:
     if not action.spec.pinned:
         return "its image is not resolved to content yet"
     for network in action.spec.networks:
-        if network == "host" or network.startswith("container:"):
+        if network.startswith("container:"):
             return f"network {network} would leave the container's isolation; name a bridge or overlay network"
     return ""
 
@@ -89,7 +89,13 @@ def creation(action: Create, cluster: str, host: HostSettings, secrets: Mapping[
     host_config: dict[str, Any] = {
         "Init": True,  # without an init, PID 1 ignores TERM unless it has a handler for it
         "RestartPolicy": {"Name": "no"},
-        "Privileged": False,
+        "Privileged": spec.privileged,
+        "CapAdd": list(spec.cap_add),
+        "CapDrop": list(spec.cap_drop),
+        "Devices": [_device(entry) for entry in spec.devices],
+        "PidMode": spec.pid,
+        "IpcMode": spec.ipc,
+        "ReadonlyRootfs": spec.read_only,
         "Binds": list(spec.volumes),
         "PortBindings": {
             name: [{"HostIp": host.bind, "HostPort": str(port.host or "")}] for name, port in ports.items()
@@ -116,6 +122,12 @@ def creation(action: Create, cluster: str, host: HostSettings, secrets: Mapping[
         host_config["NetworkMode"] = spec.networks[0]
         body["NetworkingConfig"] = {"EndpointsConfig": {spec.networks[0]: {}}}
     return body
+
+
+def _device(entry: str) -> dict[str, str]:
+    host, _, rest = entry.partition(":")
+    inside, _, rights = rest.partition(":")
+    return {"PathOnHost": host, "PathInContainer": inside or host, "CgroupPermissions": rights or "rwm"}
 
 
 def missing_networks(inspected: Mapping[str, Any]) -> list[str]:
@@ -220,7 +232,10 @@ def _note(state: Mapping[str, Any], exit_code: int | None) -> str:
 def _addresses(inspected: Mapping[str, Any], labels: Labels, host: HostSettings) -> dict[str, str]:
     published = inspected["NetworkSettings"].get("Ports") or {}
     names = [entry.partition("=") for entry in labels.get(PORTS, "").split(",") if entry]
-    found = {name: _host_port(published.get(f"{number}/tcp") or [], host) for name, _, number in names}
+    if inspected["HostConfig"].get("NetworkMode") == "host":  # nothing is published: the ports are the host's own
+        found = {name: number for name, _, number in names}
+    else:
+        found = {name: _host_port(published.get(f"{number}/tcp") or [], host) for name, _, number in names}
     at = f"[{host.address}]" if ":" in host.address else host.address
     return {name: f"{at}:{port}" for name, port in found.items() if port}
 

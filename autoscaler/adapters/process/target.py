@@ -31,7 +31,7 @@ from autoscaler.adapters.process.record import HOST, PortNumber, Record, Replica
 from autoscaler.adapters.process.watch import Watch
 from autoscaler.configuration.settings import TargetSettings
 from autoscaler.core.actions import Action, Create, Outcome, Remove, Resolve, Start, StopReplica
-from autoscaler.core.revision import Port, RevisionSpec
+from autoscaler.core.revision import ISOLATION, Port, RevisionSpec
 from autoscaler.core.world import HostView, ObservedReplica
 from autoscaler.ports.target import HostChange, HostListing, Usage
 
@@ -46,7 +46,7 @@ def unsupported(spec: RevisionSpec) -> str:
     """Why such a revision cannot run as a process; empty where it can."""
     if not spec.entrypoint + spec.command:
         return "command: a process target needs one. Give the argv to run"
-    for field in ("user", "volumes", "networks"):
+    for field in ("user", "volumes", "networks", *ISOLATION):
         if getattr(spec, field):
             return f"{field}: not available on a process target. Remove it or use a docker target"
     texts = (*spec.entrypoint, *spec.command, *(f"{name}{value}" for name, value in spec.env))
