@@ -175,6 +175,8 @@ def _down_window(passage: _Passage) -> None:
             "window_not_full", demand, f"signals are not known over the whole {scaling.down_window_s:g} s window"
         )
         return
+    if scaling.down_window_s <= 0:
+        return
     if stimulus.wishes_max is None:
         passage.clamp("window_not_full", demand, "no earlier wish to compare with")
         return

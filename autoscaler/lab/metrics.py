@@ -5,14 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+Seconds = Sequence[float] | NDArray[Any]
+"""One value for each second."""
 FLAP_S = 600.0
 GRID_S = 60
 GRID_FROM_S = 600
 """From so many seconds on, instability is measured on the coarser grid."""
 FLOOR = 0.01
 """Of a factor of a geometric mean."""
+DUST = 1e-6
+"""Of a replica's capacity: what the sums of a long time leave behind."""
 
 
 class Change(NamedTuple):
@@ -30,54 +37,66 @@ class Queue(NamedTuple):
     lost: float
 
 
-def elasticity(demand: Sequence[float], supply: Sequence[float]) -> dict[str, float]:
+def elasticity(demand: Seconds, supply: Seconds) -> dict[str, float]:
     """Percentages of lack and excess (``theta_u``, ``theta_o``), the time in them (``tau_u``, ``tau_o``), and
     ``upsilon``, the share of changes of supply and demand that do not go together."""
-    pairs = list(zip(demand, supply, strict=True))
-    per_cent = 100 / len(pairs) if pairs else 0.0
+    wanted, given = np.asarray(demand, float), np.asarray(supply, float)
+    per_cent = 100 / len(wanted) if len(wanted) else 0.0
+    short, least = wanted - given, np.maximum(wanted, 1)
     return {
-        "theta_u": per_cent * sum(max(d - s, 0) / max(d, 1) for d, s in pairs),
-        "theta_o": per_cent * sum(max(s - d, 0) / max(d, 1) for d, s in pairs),
-        "tau_u": per_cent * sum(d > s for d, s in pairs),
-        "tau_o": per_cent * sum(s > d for d, s in pairs),
-        "upsilon": instability(demand, supply),
+        "theta_u": per_cent * float((np.maximum(short, 0) / least).sum()),
+        "theta_o": per_cent * float((np.maximum(-short, 0) / least).sum()),
+        "tau_u": per_cent * int((short > 0).sum()),
+        "tau_o": per_cent * int((short < 0).sum()),
+        "upsilon": instability(wanted, given),
     }
 
 
-def instability(demand: Sequence[float], supply: Sequence[float]) -> float:
+def instability(demand: Seconds, supply: Seconds) -> float:
     """Percent of the steps in which supply and demand do not move the same way."""
     step = GRID_S if len(demand) >= GRID_FROM_S else 1
-    wanted, given = demand[::step], supply[::step]
-    steps = len(wanted) - 1
-    if steps < 1:
-        return 0.0
-    apart = sum(_sign(given[i + 1] - given[i]) != _sign(wanted[i + 1] - wanted[i]) for i in range(steps))
-    return 100 * apart / steps
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)
+    wanted, given = (np.sign(np.diff(np.asarray(of, float)[::step])) for of in (demand, supply))
+    return 100 * float((wanted != given).mean()) if len(wanted) else 0.0
 
 
 def flaps(changes: Sequence[Change]) -> int:
     """How many changes undo the direction of the one before within ten minutes."""
-    moves = [(change.at, _sign(change.after - change.before)) for change in changes if change.after != change.before]
+    moves = [(change.at, change.after > change.before) for change in changes if change.after != change.before]
     return sum(
         way != before and at - before_at <= FLAP_S for (before_at, before), (at, way) in itertools.pairwise(moves)
     )
 
 
-def queue(load: Sequence[float], supply: Sequence[float], capacity: float, slo_s: float = 1.0) -> Queue:
-    """A fluid queue before the replicas: when it takes longer than ``slo_s`` to empty, the objective is broken."""
-    waiting = lost = 0.0
-    broken = 0
-    for arriving, ready in zip(load, supply, strict=True):
-        carried = capacity * ready
-        waiting = max(0.0, waiting + arriving - carried)
-        lost += max(arriving - carried, 0.0)
-        broken += waiting > 0 and waiting > slo_s * carried
-    total = sum(load)
-    return Queue(100 * broken / len(load) if load else 0.0, 100 * lost / total if total else 0.0)
+def queue(load: Seconds, supply: Seconds, capacity: float, slo_s: float = 1.0) -> Queue:
+    """A fluid queue before the replicas: when it takes longer than ``slo_s`` to empty, the objective is broken.
+
+    What waits is the load that came less what was carried, counted from the last moment at which nothing waited.
+    """
+    arriving, carried = np.asarray(load, float), capacity * np.asarray(supply, float)
+    if not len(arriving):
+        return Queue(0.0, 0.0)
+    missing = arriving - carried
+    total = np.cumsum(missing)
+    waiting = total - np.minimum(np.minimum.accumulate(total), 0.0)
+    dust = DUST * capacity
+    broken = (waiting > dust) & (waiting > slo_s * carried + dust)
+    lost, came = float(np.maximum(missing, 0.0).sum()), float(arriving.sum())
+    return Queue(100 * float(broken.mean()), 100 * lost / came if came else 0.0)
+
+
+def oracle_seconds(demand: Seconds, startup_s: float) -> float:
+    """Replica seconds of the cheapest plan that never lacks: each start is paid for ``startup_s``, and a replica that
+    is wanted again before that would be over is kept."""
+    wanted = np.asarray(demand, int)
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(wanted)) + 1)) if len(wanted) else np.zeros(0, int)
+    levels, ends = wanted[starts], np.append(starts, len(wanted))
+    paid = float((levels * np.diff(ends)).sum())
+    for level in range(1, int(levels.max(initial=0)) + 1):
+        used = np.concatenate(([False], levels >= level, [False]))
+        moments = ends[np.flatnonzero(np.diff(used.astype(int)))]
+        gaps = moments[2::2] - moments[1:-1:2]
+        paid += startup_s * bool(moments[0]) + float(np.minimum(gaps, startup_s).sum())
+    return paid
 
 
 def speed_up(figures: Mapping[str, float], reference: Mapping[str, float]) -> float:

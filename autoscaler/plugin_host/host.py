@@ -35,6 +35,7 @@ from autoscaler.plugin_host.loading import (
     find,
     implementations,
     load_plugin,
+    options_model,
     register,
 )
 from autoscaler.plugin_host.notices import Notices
@@ -180,6 +181,11 @@ class PluginHost:
         else:
             plain, found = self._foreign.check_options(use, given)
         return plain, tuple(Problem(place, text) for place, text in found)
+
+    def option_names(self, use: str) -> frozenset[str]:
+        """What the policy's `Options` know, of one that runs in this process; empty where it has none."""
+        model = options_model(self._modules[use]) if use in self._modules else None
+        return frozenset(model.model_fields) if model is not None else frozenset()
 
     def runs_in_process(self, uses: tuple[PolicyUse, ...], hook: str = "propose") -> bool:
         """Whether `votes` (or, for ``guard``, `guard_notes`) may be asked; else `foreign_votes` must be."""

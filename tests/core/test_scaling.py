@@ -74,6 +74,12 @@ def test_scale_down_waits(changes: Any, clamp: Any) -> None:
     assert [c.guard for c in record.clamps] == [clamp]
 
 
+def test_without_a_window_no_earlier_wish_is_needed_to_scale_down() -> None:
+    scene = a_scene(5, settings=some_settings(scaling=Scaling(down_window_s=0)))
+    scene.evaluate(wishes(2), wishes_max=None)
+    assert scene.state.demand == 2
+
+
 def test_scale_down_goes_to_the_highest_wish_of_the_window() -> None:
     scene = a_scene(8)
     scene.evaluate(wishes(2), wishes_max=4)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 import autoscaler
+from autoscaler.core.settings import Scaling
 from autoscaler.testing import NOW, Scenario
+from autoscaler.testing.scenario import DEFAULTS
 from autoscaler_plugins import error_rate, step, target_value
 
 LOAD = {"metric": "rps", "per_replica": 50}
@@ -34,6 +37,13 @@ def test_scaling_down_waits_for_a_full_window_of_known_samples() -> None:
     scenario.advance(295, every=5, rps=100)
     assert scenario.demand == 8, scenario.explain()
     scenario.advance(15, every=5, rps=100)
+    assert scenario.demand == 2, scenario.explain()
+
+
+def test_without_a_window_a_lower_sample_scales_down_at_once() -> None:
+    scenario = Scenario(target_value, LOAD, settings=replace(DEFAULTS, scaling=Scaling(down_window_s=0)))
+    scenario.sample(rps=400)
+    scenario.advance(5, every=5, rps=100)
     assert scenario.demand == 2, scenario.explain()
 
 
