@@ -17,6 +17,7 @@ from autoscaler.adapters.topics import topic_name
 from autoscaler.errors import StreamError
 from autoscaler.ports.stream import StreamMember, Topic
 from tests.conftest import KafkaBroker
+from tests.contract.replicas import eventually
 from tests.contract.stream_kinds import PARTITIONS, KafkaStream, collect, messages_of, own_all, silent
 
 
@@ -207,7 +208,10 @@ async def test_an_input_topic_with_its_producers_times_is_accepted_with_a_remark
     times = {"message.timestamp.type": "CreateTime"}
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, times)])
 
-    remarked = [line for line in await stream.admin().create_topics() if "message.timestamp.type=LogAppendTime" in line]
+    async def remarked() -> list[str]:
+        lines = await stream.admin().create_topics()
+        return [line.split(":")[0] for line in lines if "message.timestamp.type=LogAppendTime" in line]
 
-    assert [line.split(":")[0] for line in remarked] == [name]
+    # A broker answers an alteration before it shows it.
+    assert await eventually(remarked, bool) == [name]
     await own_all(stream.member())
