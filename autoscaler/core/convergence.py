@@ -70,6 +70,7 @@ def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
     parts = [f"take back {', '.join(edit.returned)}"] if edit.returned else []
     parts += [f"start {', '.join(edit.started)}"] if edit.started else []
     parts += [f"stop {', '.join(edit.stopped)}"] if edit.stopped else []
+    parts += [f"changed by hand: {', '.join(renewed)}"] if (renewed := edit.renewed()) else []
     parts += [f"pending: {edit.pending}"] if pending is not None else []
     code = "start" if edit.started and not edit.stopped else "stop" if edit.stopped and not edit.started else "replace"
     if not edit.started and not edit.stopped:
@@ -170,12 +171,12 @@ def _finish_move(edit: Edit, group: list[Replica]) -> None:
         must_go = edit.sick(former) or former.host in edit.draining
         if edit.available(newest):
             counted = edit.available(former) and former.host not in edit.draining
-            if edit.sick(former) or edit.available_count() - counted >= edit.state.demand:
+            if not edit.available(former) or edit.available_count() - counted >= edit.state.demand:
                 edit.stop(former)
         elif not must_go and edit.available(former):
             edit.stop(newest)
             return
-        elif edit.sick(former) and edit.sick(newest):
+        elif edit.sick(former) and edit.sick(newest) and not edit.available(former):
             edit.stop(former)
 
 

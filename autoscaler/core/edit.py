@@ -62,9 +62,15 @@ class Edit:
         return sighted is not None and sighted.condition == "running" and sighted.healthy is True
 
     def sick(self, replica: Replica) -> bool:
-        """Whether it runs and is known to be sick."""
+        """Whether another must take its place: it is known to be sick, or somebody's hand changed it."""
         sighted = self.sighted(replica)
-        return sighted is not None and sighted.healthy is False
+        return sighted is not None and (sighted.healthy is False or bool(sighted.drift))
+
+    def renewed(self) -> list[str]:
+        """What somebody's hand changed on the replicas whose successors this edit starts."""
+        slots = {text.partition(".")[0] for text in self.started}
+        drifted = [(r, sighted.drift) for r in self.replicas if (sighted := self.sighted(r)) and sighted.drift]
+        return [f"s{r.slot}.r{r.revision}.{r.attempt}: {drift}" for r, drift in drifted if f"s{r.slot}" in slots]
 
     def of(self, revision: int) -> list[Replica]:
         """The steady replicas of that revision."""

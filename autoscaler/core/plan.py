@@ -31,7 +31,8 @@ def plan(state: ServiceState, settings: ServiceSettings, world: World, cluster: 
             actions.append(action)
     left_alone = wanted | {(r.slot, r.revision, r.attempt) for r in state.lost}
     for sighted in world.replicas:
-        if (sighted.slot, sighted.revision, sighted.attempt) not in left_alone:
+        identity = (sighted.slot, sighted.revision, sighted.attempt)
+        if identity not in left_alone or seen.get(identity, sighted).id != sighted.id:
             action = _put_away(state, settings, world, sighted)
             if action is not None:
                 actions.append(action)

@@ -49,7 +49,13 @@ def observed_by_identity(world: World) -> dict[tuple[int, int, int], ObservedRep
     if not world.replicas:
         return {}
     telling = {host.name for host in world.hosts if host.known}
-    return {(seen.slot, seen.revision, seen.attempt): seen for seen in world.replicas if seen.host in telling}
+    found: dict[tuple[int, int, int], ObservedReplica] = {}
+    for seen in world.replicas:
+        identity = (seen.slot, seen.revision, seen.attempt)
+        # A copy that a hand made of one of ours carries the same labels; what is as we made it is the replica.
+        if seen.host in telling and (identity not in found or found[identity].drift):
+            found[identity] = seen
+    return found
 
 
 def is_available(replica: Replica, seen: ObservedReplica | None) -> bool:
@@ -164,7 +170,7 @@ def _failure_of(
         return Failure(replica, because("exited", text, exit_code=sighted.exit_code or 0), "revision")
     if sighted.healthy is False and (replica.available_at is None or is_judged(state, replica)):
         text = f"{label} failed its health checks{': ' + sighted.note if sighted.note else ''}"
-        return Failure(replica, because("unhealthy", text), "revision")
+        return Failure(replica, because("unhealthy", text), "drift" if sighted.drift else "revision")
     limit = settings.update.startup_deadline_s
     waited = world.now - _begun_at(replica, sighted, world)
     if replica.available_at is None and sighted.healthy is not True and waited >= limit:

@@ -22,6 +22,7 @@ class ObservedReplica:
     yet. ``healthy_since``: start of the unbroken healthy run. ``address``: port name -> ``host:port``. ``token`` and
     ``generation`` are its labels. ``own_check``: the image has a health check of its
     own, so that not knowing is not the same as having none. ``stopping``: we asked it to stop and it has not ended yet.
+    ``drift``: what somebody's hand changed on it since it was made, in words; empty where nothing differs.
     """
 
     id: str
@@ -44,6 +45,7 @@ class ObservedReplica:
     memory_bytes: int = 0
     note: str = ""
     own_check: bool = False
+    drift: str = ""
 
 
 @dataclass(frozen=True, slots=True)

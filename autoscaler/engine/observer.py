@@ -275,6 +275,11 @@ class Observer:
             self.prober.forget(replica.id)
             seen.healthy = seen.since = None
             return
+        if replica.healthy is False and not replica.own_check:
+            # The target itself knows that it cannot serve, as when it is paused: there is nothing to ask.
+            self.prober.forget(replica.id)
+            seen.healthy, seen.since = False, None
+            return
         if isinstance(health, Health) and (health.http or health.tcp):
             address = replica.address.get(health.port) or (
                 "" if health.port else next(iter(replica.address.values()), "")

@@ -51,7 +51,8 @@ class Usage:
 
 class Target(Protocol):
     """One configured target. Health that needs asking over the network is the engine's prober, not the target's;
-    ``ObservedReplica.healthy`` is set here only from an image's own HEALTHCHECK."""
+    ``ObservedReplica.healthy`` is set here only from an image's own HEALTHCHECK, and to False where a replica surely
+    cannot serve, as when it is paused."""
 
     name: str
     kind: str

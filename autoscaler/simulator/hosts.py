@@ -39,6 +39,7 @@ class Container:
     healthy_since: float | None = None
     exit_code: int | None = None
     life: int = 0
+    drift: str = ""
 
     @property
     def identity(self) -> tuple[int, int, int]:
@@ -129,6 +130,7 @@ class SimHosts:
             exit_code=c.exit_code,
             generation=c.generation,
             token=c.token,
+            drift=c.drift,
         )
 
     def containers(self) -> list[Container]:
@@ -290,6 +292,14 @@ class SimHosts:
             container = self._chance.pick(running)
             container.life += 1
             del self.hosts[container.host].containers[container.name]
+            self._changed(container.host)
+
+    def tamper_with_one(self) -> None:
+        """A person changes a running container."""
+        running = [c for c in self.containers() if c.condition == "running"]
+        if running:
+            container = self._chance.pick(running)
+            container.drift = "its restart policy is always"
             self._changed(container.host)
 
     def sicken_one(self) -> None:

@@ -311,6 +311,10 @@ class Properties:
         extra = running - wanted
         if extra:
             raise violated("P6", at, f"{sorted(extra)} run and are not wanted ({state.rollout.phase})")
+        backing_off = {s.slot for s in state.setbacks if s.retry_at > at}
+        drifted = {c.identity for c in self.hosts.containers() if c.drift and c.slot not in backing_off}
+        if drifted:
+            raise violated("P6", at, f"{sorted(drifted)} were changed by hand and still stand")
         if state.revision and (len(state.replicas) != state.demand or running != wanted):
             text = f"{len(running)} of {len(wanted)} run, {state.demand} demanded; pending: {state.pending}"
             raise violated("P6", at, text)

@@ -219,6 +219,7 @@ class SimWorld:
             (1.0, hosts.kill_one),
             (0.7, hosts.remove_one),
             (1.0, hosts.sicken_one),
+            (0.7, hosts.tamper_with_one),
             (1.0, lambda: hosts.unplug(name, chance.within(1.0, 90.0))),
             (0.7, lambda: self._condition(name)),
             (0.4, lambda: hosts.hosts[name].foreign.add(f"sim.web.s{chance.below(3)}.r1.{1 + chance.below(6)}")),

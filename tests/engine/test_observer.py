@@ -284,3 +284,13 @@ async def test_nothing_is_kept_of_what_is_gone() -> None:
         observer = watched.observer
         assert (observer._seen, observer._by_service, observer._hosts._load) == ({}, {}, {})
         assert observer.prober.watched == 0
+
+
+async def test_what_surely_cannot_serve_is_sick_unasked_until_it_can() -> None:
+    paused = seen(healthy=False, drift="it is paused")
+    async with at_work(ScriptedTarget(replicas={"c1": paused})) as watched:
+        (shown,) = watched.observer.replicas("web")
+        assert (shown.healthy, shown.drift) == (False, "it is paused")
+        await watched.target.tell(seen())
+        (shown,) = watched.observer.replicas("web")
+        assert (shown.healthy, shown.drift) == (True, "")

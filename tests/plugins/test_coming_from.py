@@ -57,7 +57,7 @@ def has(model: type[BaseModel], path: list[str]) -> bool:
 
 
 def test_there_is_a_page_for_each() -> None:
-    assert [page.stem for page in PAGES] == ["hpa", "keda", "knative", "nomad"]
+    assert [page.stem for page in PAGES] == ["hpa", "keda", "knative", "nomad", "swarm"]
 
 
 @pytest.mark.parametrize(
