@@ -10,22 +10,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 from urllib.parse import urlsplit
 
 from autoscaler.configuration.block import Block, locate
 from autoscaler.configuration.complaints import problem_at
 from autoscaler.configuration.fields import is_name
 from autoscaler.configuration.files import FileCheck
+from autoscaler.configuration.host_models import HostModel, TaintModel, TlsModel
 from autoscaler.configuration.models import (
     ClusterModel,
-    HostModel,
     HttpModel,
     PluginModel,
     SecurityModel,
     StreamModel,
     TargetModel,
-    TlsModel,
 )
+from autoscaler.configuration.placement_build import TAINT_EFFECTS, taint_parts
 from autoscaler.configuration.services import NAME_REMEDY
 from autoscaler.configuration.settings import (
     HostSettings,
@@ -38,6 +39,7 @@ from autoscaler.configuration.settings import (
     TargetSettings,
 )
 from autoscaler.configuration.vocabulary import Step, suggestion
+from autoscaler.core.world import Taint, TaintEffect
 from autoscaler.errors import Problem
 
 LOOPBACK = "127.0.0.1"
@@ -213,7 +215,25 @@ class ClusterBuilder:
             tls=self._tls(model.tls, (*at, "tls")),
             cpu_millis=model.capacity.cpu,
             memory_bytes=model.capacity.memory,
+            cpu_percent=model.overcommit.cpu,
+            memory_percent=model.overcommit.memory,
+            kept_cpu_millis=model.keep_back.cpu,
+            kept_memory_bytes=model.keep_back.memory,
+            taints=self._taints(model, at),
         )
+
+    def _taints(self, model: HostModel, at: tuple[Step, ...]) -> tuple[Taint, ...]:
+        found = []
+        for index, item in enumerate(model.taints):
+            if isinstance(item, TaintModel):
+                found.append(Taint(item.key, item.value, item.effect))
+                continue
+            key, value, effect = taint_parts(item)
+            if not key or effect not in {"", *TAINT_EFFECTS}:
+                self._complain((*at, "taints", index), "not a taint", "Write it as key=value:NoSchedule.")
+                continue
+            found.append(Taint(key, value, cast("TaintEffect", effect or "NoSchedule")))
+        return tuple(found)
 
     def _tls(self, model: TlsModel | None, at: tuple[Step, ...]) -> HostTls | None:
         if model is None:

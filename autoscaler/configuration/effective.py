@@ -9,13 +9,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from autoscaler.configuration.settings import Configuration, HostSettings, StreamSettings, TargetSettings
 from autoscaler.core.amount import Amount
 from autoscaler.core.quantities import format_duration
 from autoscaler.core.revision import Health, RevisionSpec
-from autoscaler.core.settings import Permissions, PolicyUse, ServiceSettings, StepLimit
+from autoscaler.core.settings import Permissions, PlacementRules, PolicyUse, ServiceSettings, StepLimit
 
 HIDDEN = "***"
 _SECRET_NAME = re.compile(r"pass|secret|token|key|credential|auth|dsn|private|cookie|signature", re.IGNORECASE)
@@ -116,12 +117,15 @@ def _host(host: HostSettings) -> Tree:
         if tls is None
         else {"ca_file": str(tls.ca_file), "cert_file": str(tls.cert_file), "key_file": str(tls.key_file)},
         "capacity": {"cpu": f"{host.cpu_millis}m", "memory": host.memory_bytes},
+        "overcommit": {"cpu": f"{host.cpu_percent}%", "memory": f"{host.memory_percent}%"},
+        "keep_back": {"cpu": f"{host.kept_cpu_millis}m", "memory": host.kept_memory_bytes},
+        "taints": [str(taint) for taint in host.taints],
     }
 
 
 def effective_service(settings: ServiceSettings) -> Tree:
     """One service's body, as the file would say it."""
-    scaling, placement = settings.scaling, settings.placement
+    scaling = settings.scaling
     return {
         "target": settings.target,
         "replicas": {"min": settings.bounds.min, "max": settings.bounds.max, "initial": settings.bounds.initial},
@@ -142,11 +146,7 @@ def effective_service(settings: ServiceSettings) -> Tree:
             "plugins": [_use(use) for use in settings.guards.plugins],
         },
         "update": _update(settings),
-        "placement": {
-            "spread": list(placement.spread),
-            "max_per_host": placement.max_per_host,
-            "host_grace": seconds(placement.host_grace_s),
-        },
+        "placement": effective_placement(settings.placement),
         "images": list(settings.events.images),
         "commands": list(settings.events.commands),
         "event_env": list(settings.events.event_env),
@@ -166,6 +166,28 @@ def _allow(allowed: Permissions) -> Tree:
         "devices": list(allowed.devices),
         "cpu": f"{allowed.cpu_millis}m",
         "memory": allowed.memory_bytes,
+    }
+
+
+def effective_placement(rules: PlacementRules) -> Tree:
+    """The `placement:` block, as the file would say it."""
+    shares: dict[str, dict[str, str]] = {}
+    for share in rules.shares:
+        shares.setdefault(share.key, {})[share.value] = f"{share.percent}%"
+    return {
+        "strategy": rules.strategy,
+        "spread": list(rules.spread),
+        "max_per_host": rules.max_per_host,
+        "host_grace": seconds(rules.host_grace_s),
+        "platform": rules.platform or None,
+        "labels": {key: list(values) for key, values in rules.labels},
+        "tolerations": [asdict(toleration) | {"effect": toleration.effect or None} for toleration in rules.tolerations],
+        "affinity": [{"labels": {one.key: list(one.values)}, "weight": one.weight} for one in rules.affinity],
+        "not_beside": list(rules.beside_none_of),
+        "shares": shares,
+        "weights": asdict(rules.weights),
+        "scorers": [_use(use) | {"weight": weight} for use, weight in rules.scorers],
+        "rebalance": rules.rebalance,
     }
 
 

@@ -90,6 +90,13 @@ def _percent(value: object) -> int:
     return percent
 
 
+def _overcommit(value: object) -> int:
+    amount = _amount(value)
+    if amount.percent is None or not amount.percent:
+        raise ValueError("not a percentage above 0%; write it as 100% or 150%")
+    return amount.percent
+
+
 def _name(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("a name must be text; put it in quotes")  # noqa: TRY004
@@ -142,6 +149,7 @@ def _schema(example: str, **more: object) -> WithJsonSchema:
 
 
 Text = Annotated[str, Field(max_length=TEXT_MAX)]
+Overcommit = Annotated[int, BeforeValidator(_overcommit), _schema("150%")]
 FileName = Annotated[str, Field(min_length=1, max_length=TEXT_MAX)]
 Duration = Annotated[float, BeforeValidator(_duration), _schema("30s")]
 PositiveDuration = Annotated[float, BeforeValidator(_positive), _schema("30s")]

@@ -6,9 +6,9 @@ settings are built. A service's body has no required key here, because `defaults
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from autoscaler.configuration.configured_revision import Capability, ConfiguredRevisionModel, Device
 from autoscaler.configuration.fields import (
@@ -18,7 +18,6 @@ from autoscaler.configuration.fields import (
     Count,
     Cpu,
     Duration,
-    EngineUrl,
     FileName,
     HttpUrl,
     Name,
@@ -27,22 +26,12 @@ from autoscaler.configuration.fields import (
     Share,
     Text,
 )
+from autoscaler.configuration.host_models import HostModel
+from autoscaler.configuration.placement_models import PlacementModel
+from autoscaler.configuration.strict import Strict, UseModel
 from autoscaler.events.forms import MOUNT
 
 SERVICES_MAX = 100_000
-
-
-class Strict(BaseModel):
-    """What every block is: no unknown key, no conversion, no NaN, no input in messages."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class SecurityModel(Strict):
@@ -93,35 +82,6 @@ class RegistryModel(Strict):
     password_file: FileName | None = None
 
 
-class TlsModel(Strict):
-    """Client certificate for a tcp engine."""
-
-    ca_file: FileName
-    cert_file: FileName
-    key_file: FileName
-
-
-class CapacityModel(Strict):
-    """What a host offers; unset = what its engine reports."""
-
-    cpu: Cpu = 0
-    memory: ByteSize = 0
-
-
-class HostModel(Strict):
-    """One Docker engine."""
-
-    name: Name
-    url: EngineUrl
-    address: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")] | None = None
-    """Where published ports are reached; default: the url's host, loopback for a socket."""
-    bind: Annotated[str, Field(pattern=r"^[0-9A-Fa-f.:]{2,45}$")] | None = None
-    """Where ports are published; default: 0.0.0.0, loopback for a socket."""
-    labels: dict[str, Text] = {}
-    tls: TlsModel | None = None
-    capacity: CapacityModel = CapacityModel()
-
-
 class TargetModel(Strict):
     """What runs replicas: a pool of Docker engines, or processes of this machine."""
 
@@ -144,14 +104,6 @@ class MetricsModel(Strict):
     """Sources that are polled for metrics."""
 
     prometheus: list[PrometheusModel] = []
-
-
-class UseModel(Strict):
-    """One plugin at work in a service."""
-
-    use: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
-    options: Annotated[dict[str, Any], Field(alias="with")] = {}
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] | None = None
 
 
 class ReplicasModel(Strict):
@@ -224,14 +176,6 @@ class UpdateModel(Strict):
     restart: RestartModel = RestartModel()
     rollbacks_per_hour: Annotated[int, Field(ge=0, le=1000)] = 3
     history: Annotated[int, Field(ge=2, le=100)] = 10
-
-
-class PlacementModel(Strict):
-    """Where replicas go."""
-
-    spread: Annotated[list[Annotated[str, Field(min_length=1, max_length=128)]], Field(max_length=8)] = ["zone", "host"]
-    max_per_host: Count = 0
-    host_grace: Duration = 60.0
 
 
 class AllowModel(Strict):

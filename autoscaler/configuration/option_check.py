@@ -38,7 +38,16 @@ def _checked(
 ) -> ServiceSettings:
     policies = _uses(settings.policies, body, ("policies",), validate, problems)
     plugins = _uses(settings.guards.plugins, body, ("guards", "plugins"), validate, problems)
-    return replace(settings, policies=policies, guards=replace(settings.guards, plugins=plugins))
+    guards = replace(settings.guards, plugins=plugins)
+    scorers, weights = (
+        [use for use, _ in settings.placement.scorers],
+        [weight for _, weight in settings.placement.scorers],
+    )
+    if not scorers:
+        return replace(settings, policies=policies, guards=guards)
+    scored = _uses(tuple(scorers), body, ("placement", "scorers"), validate, problems)
+    placement = replace(settings.placement, scorers=tuple(zip(scored, weights, strict=True)))
+    return replace(settings, policies=policies, guards=guards, placement=placement)
 
 
 def _uses(

@@ -16,8 +16,10 @@ from autoscaler.configuration.block import Block, locate
 from autoscaler.configuration.complaints import problem_at, sentence
 from autoscaler.configuration.files import FileCheck
 from autoscaler.configuration.freeze_windows import parse_freeze
-from autoscaler.configuration.models import AllowModel, GuardsModel, ReplicasModel, ServiceModel, StepModel, UseModel
+from autoscaler.configuration.models import AllowModel, GuardsModel, ReplicasModel, ServiceModel, StepModel
+from autoscaler.configuration.placement_build import build_placement
 from autoscaler.configuration.settings import TargetSettings
+from autoscaler.configuration.strict import UseModel
 from autoscaler.configuration.update_build import build_update
 from autoscaler.configuration.vocabulary import Step, suggestion
 from autoscaler.core.allowance import image_allowed, repository_of
@@ -29,7 +31,6 @@ from autoscaler.core.settings import (
     FreezeWindow,
     Guards,
     Permissions,
-    PlacementRules,
     PolicyUse,
     Route,
     Scaling,
@@ -83,11 +84,8 @@ class ServiceBuilder:
         self._body, self._problems = body, []
         target = self._target(model)
         revision = self._revision(model, target)
-        placement = PlacementRules(
-            spread=tuple(model.placement.spread),
-            max_per_host=model.placement.max_per_host,
-            host_grace_s=model.placement.host_grace,
-        )
+        uses = self._uses(model.placement.scorers, ("placement", "scorers"))
+        placement = build_placement(model.placement, uses, self._placement_complaint)
         health = revision.health if revision else None
         settings = ServiceSettings(
             target=target.name if target else "",
@@ -112,6 +110,9 @@ class ServiceBuilder:
 
     def _complain(self, steps: Sequence[Step], what: str, remedy: str) -> None:
         self._problems.append(problem_at(locate(self._body, steps), what, remedy))
+
+    def _placement_complaint(self, steps: tuple[Step, ...], what: str, remedy: str) -> None:
+        self._complain(("placement", *steps), what, remedy)
 
     def _update_complaint(self, key: str, what: str, remedy: str) -> None:
         self._complain(("update", key), what, remedy)

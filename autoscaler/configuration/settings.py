@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.world import Taint
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class HostTls:
 @dataclass(frozen=True, slots=True)
 class HostSettings:
     """One Docker engine. ``address``: where its published ports are reached; ``bind``: where they are published.
-    ``cpu_millis``/``memory_bytes`` 0: what the engine reports."""
+    ``cpu_millis``/``memory_bytes`` 0: what the engine reports; ``*_percent`` of it may be reserved, less ``kept_*``."""
 
     name: str
     url: str
@@ -87,6 +88,11 @@ class HostSettings:
     tls: HostTls | None = None
     cpu_millis: int = 0
     memory_bytes: int = 0
+    cpu_percent: int = 100
+    memory_percent: int = 100
+    kept_cpu_millis: int = 0
+    kept_memory_bytes: int = 0
+    taints: tuple[Taint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

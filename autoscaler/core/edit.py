@@ -10,7 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from autoscaler.core.facts import Reason
-from autoscaler.core.placement import Room, choose_host, room_of
+from autoscaler.core.placement import Asked, Placer, Room, choose_host, reason_for_none, room_of
+from autoscaler.core.placement.filters import must_leave
+from autoscaler.core.placement.ranking import FAILURES_S, PLAIN, Slot
+from autoscaler.core.revision import Resources, Revision
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import Failure, is_available, observed_by_identity, with_setback
 from autoscaler.core.state import Replica, ServiceState, Setback
@@ -37,6 +40,7 @@ class Edit:
     setbacks: tuple[Setback, ...] = ()
     lost: tuple[Replica, ...] = ()
     returned: list[str] = field(default_factory=list)
+    placers: dict[int, Placer] = field(default_factory=dict)
 
     @property
     def steady(self) -> list[Replica]:
@@ -101,21 +105,49 @@ class Edit:
         if kept is None:
             self.pending = f"revision {revision} is no longer kept"
             return False
-        recent = self.world.now - self.settings.update.restart_window_s
-        avoid = next((s.host for s in self.setbacks if s.slot == slot and s.at and s.at[-1] > recent), "")
-        home = self.vacated.get(slot, "") if kept.spec.volumes else ""
-        host, why = choose_host(
-            self.world.hosts, self.state.service, kept.spec, self.settings.placement, self.room, avoid=avoid, home=home
-        )
+        host, why = self._host_for(slot, kept)
         if host is None:
             self.pending = why
             return False
         self.attempts += 1
         self.replicas.append(Replica(slot, revision, self.attempts, host, self.world.now))
-        self.room.by_host[host] += 1
-        self.room.fresh[host] += 1
         self.started.append(f"s{slot}.r{revision}.{self.attempts} on {host}")
         return True
+
+    def _host_for(self, slot: int, kept: Revision) -> tuple[str | None, str]:
+        """The host for one more replica in that slot, which is taken there, or None and why."""
+        special, hosts = self.special(slot, kept), self.world.hosts
+        asked = asked_of(self.state, self.settings, self.world, kept)
+        if special != PLAIN:
+            host, why = choose_host(hosts, asked, self.room, special)
+            if host is not None:
+                self.room.take(host, kept.spec.resources)
+            return host, why
+        placer = self.placers.get(kept.number)
+        if placer is None:
+            placer = self.placers[kept.number] = Placer(hosts, asked, self.room)
+        host = placer.place()
+        return host, "" if host is not None else reason_for_none(hosts, asked, self.room)
+
+    def special(self, slot: int, kept: Revision) -> Slot:
+        """What is special about placing in the slot: where its volume is, where its last replica failed lately."""
+        recent = self.world.now - self.settings.update.restart_window_s
+        setback = next((s for s in self.setbacks if s.slot == slot and s.at and s.at[-1] > recent), None)
+        failed_on = self._standing(setback.host) if setback is not None else ""
+        moves = (
+            bool(failed_on)
+            and setback is not None
+            and (setback.blame == "host" or len(setback.at) > self.settings.update.restart_attempts)
+        )
+        home = ""
+        if kept.spec.volumes:
+            home = self._standing(self.vacated.get(slot) or (setback.host if setback is not None else ""))
+        return Slot(home, failed_on, moves) if home or failed_on else PLAIN
+
+    def _standing(self, host: str) -> str:
+        """The host's name where it may take replicas at all, else nothing."""
+        view = self.world.host(host) if host else None
+        return host if view is not None and view.known and view.condition == "ready" else ""
 
     def start_in(self, slots: Iterable[int], revision: int, count: int) -> int:
         """Start up to ``count`` replicas of ``revision`` in those slots that are not backing off; how many it
@@ -134,13 +166,13 @@ class Edit:
     def take_back(self, replica: Replica, label: str) -> None:
         """Want again what its host, that was lost, shows running still."""
         self.replicas.append(replica)
-        self.room.by_host[replica.host] += 1
+        self.room.take(replica.host, Resources(), shown=True)
         self.returned.append(f"{label} on {replica.host}")
 
     def stop(self, replica: Replica) -> None:
         """Want it no more."""
         self.replicas.remove(replica)
-        self.room.by_host[replica.host] -= 1
+        self.room.leave(replica.host)
         self.vacated[replica.slot] = replica.host
         self.stopped.append(f"s{replica.slot}.r{replica.revision}.{replica.attempt} on {replica.host}")
 
@@ -166,9 +198,9 @@ def edit_of(state: ServiceState, settings: ServiceSettings, world: World, lost: 
     """An edit that has changed nothing yet; ``lost`` are the failures just noted."""
     seen = observed_by_identity(world)
     unseen = [r for r in state.replicas if (r.slot, r.revision, r.attempt) not in seen]
-    room = room_of(state.replicas, unseen)
+    room = room_for(state, unseen)
     vacated = {f.replica.slot: f.replica.host for f in lost}
-    draining = frozenset(h.name for h in world.hosts if h.condition == "draining")
+    draining = frozenset(h.name for h in world.hosts if must_leave(h, settings.placement))
     replicas = list(state.replicas)
     return Edit(
         state,
@@ -183,6 +215,22 @@ def edit_of(state: ServiceState, settings: ServiceSettings, world: World, lost: 
         setbacks=state.setbacks,
         lost=state.lost,
     )
+
+
+def room_for(state: ServiceState, unseen: Sequence[Replica]) -> Room:
+    """The room as the service's wanted replicas fill it."""
+    resources = {kept.number: kept.spec.resources for kept in state.revisions} if unseen else {}
+    return room_of(state.replicas, unseen, lambda revision: resources.get(revision, Resources()))
+
+
+def asked_of(state: ServiceState, settings: ServiceSettings, world: World, kept: Revision) -> Asked:
+    """What is asked of a host for one more replica of that revision."""
+    failures: Counter[str] = Counter()
+    for setback in state.setbacks:
+        recent = (host for at, host in zip(setback.at, setback.hosts, strict=False) if at > world.now - FAILURES_S)
+        if setback.revision == kept.number:
+            failures.update(host for host in recent if host)
+    return Asked(state.service, kept.spec, settings.placement, state.demand, failures)
 
 
 def victims(edit: Edit, among: Sequence[Replica], count: int) -> list[Replica]:

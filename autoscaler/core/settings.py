@@ -14,6 +14,7 @@ from typing import Literal
 
 from autoscaler.core.amount import Amount
 from autoscaler.core.revision import RevisionSpec
+from autoscaler.core.world import Taint
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +112,73 @@ class UpdateRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Toleration:
+    """A taint that a service's replicas put up with; an empty part tolerates any, as Kubernetes' ``Exists`` does."""
+
+    key: str = ""
+    value: str = ""
+    effect: str = ""
+
+    def covers(self, taint: Taint) -> bool:
+        """Whether the replicas tolerate it."""
+        return self.key in {"", taint.key} and self.value in {"", taint.value} and self.effect in {"", taint.effect}
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """A host whose label ``key`` is one of ``values`` is liked by ``weight``, or disliked where it is negative."""
+
+    key: str
+    values: tuple[str, ...]
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of a service's replicas ``percent`` belong on hosts whose label ``key`` is ``value``."""
+
+    key: str
+    value: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each scorer counts; 0 leaves it out."""
+
+    fit: int = 1
+    balance: int = 1
+    load: int = 1
+    image: int = 1
+    affinity: int = 2
+    taints: int = 3
+    anti_affinity: int = 1
+    failed_here: int = 1
+    shares: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class PlacementRules:
-    """Where replicas go: ``spread`` lists topology keys (host labels, or ``host``), most important first."""
+    """Where replicas go: filters first, then ``strategy``.
+
+    ``spread`` lists topology keys (host labels, or ``host``), most important first. ``labels``: what a host must have,
+    any of the values. ``beside_none_of``: services on whose hosts none of ours goes. ``scorers``: `score_host` plugins
+    with their weights. ``rebalance``: whether replicas move to hosts that came later.
+    """
 
     spread: tuple[str, ...] = ("zone", "host")
     max_per_host: int = 0
     host_grace_s: float = 60.0
+    strategy: Literal["spread", "binpack"] = "spread"
+    platform: str = ""
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    affinity: tuple[Affinity, ...] = ()
+    beside_none_of: tuple[str, ...] = ()
+    shares: tuple[Share, ...] = ()
+    weights: Weights = Weights()
+    scorers: tuple[tuple[PolicyUse, int], ...] = ()
+    rebalance: bool = False
 
 
 @dataclass(frozen=True, slots=True)

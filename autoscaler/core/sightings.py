@@ -321,9 +321,12 @@ def with_setback(setbacks: tuple[Setback, ...], failure: Failure, rules: UpdateR
     others = tuple(s for s in setbacks if s.slot != slot and s.at and s.at[-1] > at - rules.restart_window_s)
     if failure.blame == "drift":
         return (*others, known) if known.at else others
-    recent = (*(when for when in known.at if when > at - rules.restart_window_s), at)[-16:]
-    retry = retry_at(recent, failure.replica.placed_at, rules, at)
-    return (*others, Setback(slot, recent, retry, failure.replica.host))
+    replica = failure.replica
+    places = known.hosts if len(known.hosts) == len(known.at) else ("",) * len(known.at)
+    former = [pair for pair in zip(known.at, places, strict=True) if pair[0] > at - rules.restart_window_s]
+    times, hosts = zip(*[*former, (at, replica.host)][-16:], strict=True)
+    retry = retry_at(times, replica.placed_at, rules, at)
+    return (*others, Setback(slot, times, retry, replica.host, hosts, replica.revision, failure.blame))
 
 
 def retry_at(failures: tuple[float, ...], placed_at: float, rules: UpdateRules, at: float) -> float:

@@ -33,12 +33,15 @@ class Replica:
 @dataclass(frozen=True, slots=True)
 class Setback:
     """When replicas of a slot failed lately (newest last), where the last did, and before when it is not tried
-    again."""
+    again. ``hosts``: where each of them failed; ``revision``: what the last one ran; ``blame``: whose fault it was."""
 
     slot: int
     at: tuple[float, ...]
     retry_at: float
     host: str = ""
+    hosts: tuple[str, ...] = ()
+    revision: int = 0
+    blame: str = ""
 
 
 @dataclass(frozen=True, slots=True)

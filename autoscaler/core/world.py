@@ -5,7 +5,7 @@ Built by the engine's observer from the target's list and events and from the he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -48,13 +48,32 @@ class ObservedReplica:
     drift: str = ""
 
 
+TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """What keeps replicas off a host that do not tolerate it, in Kubernetes' words: ``NoSchedule`` takes no new one,
+    ``NoExecute`` also moves those that are there, ``PreferNoSchedule`` only counts against the host."""
+
+    key: str
+    value: str = ""
+    effect: TaintEffect = "NoSchedule"
+
+    def __str__(self) -> str:
+        return f"{self.key}{'=' if self.value else ''}{self.value}:{self.effect}"
+
+
 @dataclass(frozen=True, slots=True)
 class HostView:
     """One host of the pool: capacity and what is reserved on it by labels, in millicores and bytes; 0 capacity =
     unknown.
 
     ``known``: its list of replicas is current. Where it is False, absence means nothing. ``since``: when the condition
-    began. ``images``: pinned contents known to be there (may be incomplete).
+    began. ``images``: contents known to be there, by digest reference or image id, with their size in bytes.
+    ``cpu_percent``, ``memory_percent``: how much of the capacity may be reserved, before ``kept_*`` is taken off.
+    ``cpu_load``, ``memory_load``: shares of the capacity that replicas used lately, 60 s mean; None: not measured.
+    ``services``: those that have a replica there.
     """
 
     name: str
@@ -70,6 +89,79 @@ class HostView:
     ports_taken: frozenset[int] = frozenset()
     lacks_images: frozenset[str] = frozenset()
     platform: str = ""
+    taints: tuple[Taint, ...] = ()
+    cpu_percent: int = 100
+    memory_percent: int = 100
+    kept_cpu_millis: int = 0
+    kept_memory_bytes: int = 0
+    images: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    cpu_load: float | None = None
+    memory_load: float | None = None
+    services: frozenset[str] = frozenset()
+
+    @property
+    def cpu_room(self) -> int:
+        """Millicores that may be reserved in all: capacity times overcommit less what is kept back; 0: unknown."""
+        if not self.cpu_millis:
+            return 0
+        return max(1, self.cpu_millis * self.cpu_percent // 100 - self.kept_cpu_millis)
+
+    @property
+    def memory_room(self) -> int:
+        """Bytes that may be reserved in all, as `cpu_room`; 0: unknown."""
+        if not self.memory_bytes:
+            return 0
+        return max(1, self.memory_bytes * self.memory_percent // 100 - self.kept_memory_bytes)
+
+
+class Hosts(tuple[HostView, ...]):  # noqa: SLOT001 - a tuple has no room for slots
+    """The hosts of a pool, by name as well.
+
+    ``memo``: what is worked out from single hosts once, shared by all views of one pool, as most hosts are the same
+    objects in the next. ``serial`` numbers the views; this one differs from ``former`` in the hosts ``changed`` only.
+    """
+
+    memo: dict[object, object]
+    serial: int
+    former: int
+    changed: tuple[str, ...]
+    _at: dict[str, int] | None
+
+    def __new__(cls, hosts: Iterable[HostView] = (), memo: dict[object, object] | None = None) -> Hosts:
+        """The hosts in this order; ``memo`` of an earlier view of the same pool."""
+        made = super().__new__(cls, hosts)
+        made.memo = {} if memo is None else memo
+        counted = made.memo.get("serial")
+        made.serial = (counted if isinstance(counted, int) else 0) + 1
+        made.memo["serial"] = made.serial
+        made.former, made.changed, made._at = 0, (), None
+        return made
+
+    def replaced(self, views: Mapping[str, HostView]) -> Hosts:
+        """The same hosts, some of them as they are now."""
+        hosts, places = list(self), self._places()
+        for name, view in views.items():
+            hosts[places[name]] = view
+        made = Hosts(hosts, self.memo)
+        made.former, made.changed, made._at = self.serial, tuple(views), places
+        return made
+
+    def named(self, name: str) -> HostView | None:
+        """The host of that name, or None."""
+        place = self._places().get(name)
+        return None if place is None else self[place]
+
+    def _places(self) -> dict[str, int]:
+        """Host name -> its place, worked out once for all views with the same hosts in the same order."""
+        if self._at is None:
+            found = self.memo.get("places")
+            same = isinstance(found, dict) and self._has_names_of(found)
+            self._at = found if same else {host.name: place for place, host in enumerate(self)}  # type: ignore[assignment]
+            self.memo["places"] = self._at
+        return self._at or {}
+
+    def _has_names_of(self, places: dict[str, int]) -> bool:
+        return len(places) == len(self) and all(places.get(host.name) == at for at, host in enumerate(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +179,10 @@ class World:
     uncertain: frozenset[str] = frozenset()
     watched_since: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.hosts, Hosts):
+            object.__setattr__(self, "hosts", Hosts(self.hosts))
+
     def judged_from(self, at: float, host: str = "") -> float:
         """From when a clock that began at ``at`` may count against what is seen: only while it could be seen, by this
         owner and on a host that answers."""
@@ -95,4 +191,4 @@ class World:
 
     def host(self, name: str) -> HostView | None:
         """The host of that name, or None where the pool no longer has it."""
-        return next((h for h in self.hosts if h.name == name), None)
+        return self.hosts.named(name) if isinstance(self.hosts, Hosts) else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from autoscaler.adapters.docker.circuit import Circuit
@@ -17,18 +18,25 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the engine reports of its host, which changes rarely."""
+    """What the engine reports of its host, which changes rarely. ``images``: by id and by each digest reference, with
+    their size in bytes."""
 
     cpu_millis: int = 0
     memory_bytes: int = 0
     platform: str = ""
+    images: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def of(cls, info: Mapping[str, Any]) -> Machine:
-        """From the engine's ``info``."""
+    def of(cls, info: Mapping[str, Any], images: Iterable[Mapping[str, Any]] = ()) -> Machine:
+        """From the engine's ``info`` and its list of images."""
         architecture = str(info.get("Architecture", ""))
         platform = f"{info.get('OSType', 'linux')}/{ARCHITECTURES.get(architecture, architecture)}"
-        return cls(MILLIS_PER_CPU * int(info.get("NCPU", 0)), int(info.get("MemTotal", 0)), platform)
+        sizes: dict[str, int] = {}
+        for image in images:
+            names = (str(image.get("Id", "")), *(image.get("RepoDigests") or ()))
+            sizes |= dict.fromkeys(names, int(image.get("Size", 0)))
+        cpu_millis, memory_bytes = MILLIS_PER_CPU * int(info.get("NCPU", 0)), int(info.get("MemTotal", 0))
+        return cls(cpu_millis, memory_bytes, platform, MappingProxyType(sizes))
 
 
 def view(
@@ -55,4 +63,10 @@ def view(
         ports_taken=ports_taken,
         lacks_images=lacks_images,
         platform=machine.platform,
+        taints=settings.taints,
+        cpu_percent=settings.cpu_percent,
+        memory_percent=settings.memory_percent,
+        kept_cpu_millis=settings.kept_cpu_millis,
+        kept_memory_bytes=settings.kept_memory_bytes,
+        images=machine.images,
     )

@@ -18,7 +18,7 @@ from autoscaler.adapters.docker.circuit import Circuit
 from autoscaler.adapters.docker.client import EngineClient, connect
 from autoscaler.adapters.docker.containers import cluster_filter
 from autoscaler.adapters.docker.failures import FOREIGN, CallFailed, Failure, Verb, read_failure
-from autoscaler.adapters.docker.images import look_up
+from autoscaler.adapters.docker.images import images_of, look_up
 from autoscaler.adapters.docker.stopping import Stopping
 from autoscaler.adapters.docker.workers import WorkerPool
 from autoscaler.configuration.settings import HostSettings
@@ -198,7 +198,7 @@ class Host:
         replicas = calls.list_replicas(client, self.place, self.stopping)
         ports = calls.ports_taken(client)
         stale = time.monotonic() - self._machine_at > MACHINE_AGE_MAX_S or self._machine is None
-        machine = Machine.of(client.info()) if stale else None
+        machine = Machine.of(client.info(), images_of(client)) if stale else None
         found = [image for image in tuple(self._lacks) if look_up(client, image) is not None]
         return replicas, ports, machine, found
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from docker.auth import resolve_repository_name
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound
 from docker.utils import parse_repository_tag
 
 from autoscaler.adapters.docker.client import EngineClient
@@ -43,6 +43,15 @@ def look_up(client: EngineClient, reference: str) -> Image | None:
     except ImageNotFound:
         return None
     return Image(str(inspected["Id"]), frozenset(inspected.get("RepoDigests") or ()))
+
+
+def images_of(client: EngineClient) -> Sequence[Mapping[str, Any]]:
+    """Every image of the host with its size; none where the engine will not list them, as only a score asks."""
+    try:
+        listed: Sequence[Mapping[str, Any]] = client.images()
+    except APIError:
+        return ()
+    return listed
 
 
 def pull(client: EngineClient, reference: str, credentials: Mapping[str, str] | None) -> Image:
