@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -61,6 +62,8 @@ async def measure(stage: Stage, chosen: Sequence[str], profile: str | None) -> t
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     options = parse(arguments)
+    # The client library logs each retry with which a fresh topic greets a producer.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     machine, began = described(), time.monotonic()
     with ExitStack() as closing:
         directory = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="eventscaler-bench-")))

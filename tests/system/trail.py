@@ -19,6 +19,8 @@ from tests.system.grounds import Ground
 from tests.system.installation import Installation
 from tests.system.patience import eventually
 
+TURNS_MAX = 20
+"""Looks at a running installation before it has to be at rest for one of them."""
 CLOCK_S = 0.05
 """How far a broker's and an engine's readings of one clock may lie apart."""
 
@@ -139,7 +141,7 @@ async def judge(installation: Installation, *events: EventRef) -> dict[str, Serv
     by a record that was durable before, none was made or started twice; what stands is what the state wants.
     """
     client, ground = installation.client, installation.ground
-    recorded, held = await trail(client), await states(client)
+    recorded, held = await _between_turns(client)
     for event in events:
         found = verdicts(recorded, event)
         assert len(found) == 1, f"{event.id} has the terminal verdicts {found}:\n{_shown(recorded)}"
@@ -155,6 +157,15 @@ async def judge(installation: Installation, *events: EventRef) -> dict[str, Serv
     standing = {replica.name for replica in ground.standing() if replica.running}
     assert standing == wanted, f"standing {sorted(standing)}, wanted {sorted(wanted)}:\n{_shown(recorded)}"
     return held
+
+
+async def _between_turns(client: StreamClient) -> tuple[list[Recorded], dict[str, ServiceState]]:
+    """The trail and the states as no turn has come in between: both are read one after the other."""
+    for _ in range(TURNS_MAX):
+        before, recorded = await states(client), await trail(client)
+        if await states(client) == before:
+            return recorded, before
+    raise AssertionError(f"the trail never rested in {TURNS_MAX} looks:\n{_shown(recorded)}")
 
 
 def _judge_chain(own: Sequence[Recorded], state: ServiceState) -> None:
