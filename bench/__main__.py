@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import containers, latency, resting, throughput
+from bench import containers, latency, planner, resting, throughput
 from bench.child import ROOT
 from bench.figure import Figure
 from bench.machine import described
@@ -31,6 +31,7 @@ MEASURES: dict[str, Measure] = {
     "containers": containers.measure,
     "throughput": throughput.measure,
     "resting": resting.measure,
+    "planner": planner.measure,
 }
 """Groups of figures that share their parts, in the order of the table."""
 

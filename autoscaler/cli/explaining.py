@@ -14,10 +14,12 @@ from rich.text import Text
 from autoscaler.cli.context import CommandError, ending, print_json, read_configuration, unknown_service, wrong_usage
 from autoscaler.cli.options import Config, Json, Service, chosen
 from autoscaler.cli.phrases import age_text, ago, moment_of, stamp
+from autoscaler.cli.pool import PROCESSES
 from autoscaler.cli.reading import Entry, entries_backwards, is_decision, opened_client, snapshot
 from autoscaler.cli.service_view import decision_document, notes_of, operation_text, revision_text
 from autoscaler.cli.tables import STYLES, print_text
 from autoscaler.cli.why_not import ACTIONS, Obstacle, obstacles
+from autoscaler.cli.why_not_host import explain_host
 from autoscaler.configuration.settings import Configuration
 from autoscaler.core.state import ServiceState
 from autoscaler.ports.stream import partition_of
@@ -44,19 +46,24 @@ def _explain(
         str | None, typer.Option("--at", metavar="TIME", help="The last decision at or before then, such as 15m (ago).")
     ] = None,
     why_not: Annotated[
-        str | None, typer.Option("--why-not", metavar="ACTION", help=f"What stands against it: {', '.join(ACTIONS)}.")
+        str | None,
+        typer.Option("--why-not", metavar="ACTION|HOST", help=f"What stands against it: {', '.join(ACTIONS)}, a host."),
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Say why: the inputs with their ages, each policy's proposal, each guard's clamp, the winner."""
     with ending(as_json=as_json):
-        if why_not is not None and why_not not in ACTIONS:
-            raise wrong_usage("is no action", f"Write one of {', '.join(ACTIONS)}.", f"--why-not {why_not[:40]}")
         moment = moment_of(at, "--at") if at else None
         if why_not is not None and moment is not None:
             raise wrong_usage("cannot be asked of the past", "Leave out --at.", "--why-not")
         configuration = read_configuration(chosen(context, config))
+        if why_not is not None and why_not not in ACTIONS:
+            if why_not not in _hosts_of(configuration, service):
+                remedy = f"Write one of {', '.join(ACTIONS)}, or a host of the service's target."
+                raise wrong_usage("is no action and no host", remedy, f"--why-not {why_not[:40]}")
+            asyncio.run(explain_host(configuration, service, why_not, as_json=as_json))
+            return
         story = asyncio.run(_read(configuration, service, moment))
         if why_not is not None:
             _show_obstacles(configuration, story, why_not, as_json=as_json)
@@ -64,6 +71,15 @@ def _explain(
             print_json(_document(story))
         else:
             _tell(configuration, story, past=moment is not None)
+
+
+def _hosts_of(configuration: Configuration, service: str) -> set[str]:
+    """The hosts that the service may be placed on, as the configuration has them."""
+    settings = configuration.services.get(service)
+    if settings is None:
+        return set()
+    target = configuration.targets[settings.target]
+    return {PROCESSES} if target.kind == "process" else {host.name for host in target.hosts}
 
 
 async def _read(configuration: Configuration, service: str, moment: float | None) -> Story:

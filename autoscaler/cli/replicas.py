@@ -1,4 +1,4 @@
-"""`autoscaler logs`, `endpoints` and `hosts`: what the hosts themselves tell of the replicas."""
+"""`autoscaler logs` and `endpoints`: what the hosts themselves tell of the replicas."""
 
 from __future__ import annotations
 
@@ -10,34 +10,29 @@ from typing import Annotated, Any
 import typer
 
 from autoscaler.cli.context import (
-    CommandError,
     configured_service,
     ending,
     print_json,
     read_configuration,
     say,
-    wrong_usage,
 )
 from autoscaler.cli.options import Config, Json, Service, chosen
 from autoscaler.cli.pool import PoolView, Sighting, look, opened_targets
 from autoscaler.cli.reading import opened_client, snapshot
 from autoscaler.cli.tables import print_rows
 from autoscaler.configuration.settings import Configuration
-from autoscaler.core.world import HostView
 from autoscaler.errors import AutoscalerError, TargetError
 from autoscaler.ports.target import Target
 
 TAIL = 100
 LOOK_AGAIN_S = 1.0
 """How often `logs --follow` looks for replicas that came since."""
-MIB = 1024 * 1024
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("logs", no_args_is_help=True)(_logs)
     app.command("endpoints", no_args_is_help=True)(_endpoints)
-    app.command("hosts")(_hosts)
 
 
 def _logs(
@@ -180,68 +175,3 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value) or "-"
-
-
-def _hosts(
-    context: typer.Context,
-    action: Annotated[
-        str | None, typer.Argument(metavar="[ACTION]", help="drain, cordon or uncordon (not in this version).")
-    ] = None,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The host.")] = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Print the pool: each host's condition, capacity, what is reserved, and how many replicas it runs."""
-    with ending(as_json=as_json):
-        if action in {"drain", "cordon", "uncordon"}:
-            remedy = "Take the host out of `hosts:` and restart; its replicas move elsewhere after host_grace."
-            raise wrong_usage("is not available in this version", remedy, f"hosts {action}")
-        if action is not None or name is not None:
-            raise wrong_usage("there is no such action", "Write `autoscaler hosts`.", f"hosts {action}")
-        configuration = read_configuration(chosen(context, config))
-        pool = asyncio.run(_pool(configuration))
-        rows = [_host_document(*one) for one in pool.hosts()]
-        for problem in pool.problems:
-            say(f"note: {problem}")
-        if as_json:
-            print_json({"hosts": rows})
-        else:
-            columns = ["target", "host", "condition", "replicas", "cpu", "memory", "labels"]
-            print_rows(columns, [_host_row(*one) for one in pool.hosts()])
-        if pool.silent and not any(row["reachable"] for row in rows):
-            raise CommandError("no host could be asked", "Check that their engines are up and reachable.")
-
-
-async def _pool(configuration: Configuration) -> PoolView:
-    async with opened_targets(configuration) as targets:
-        return await look(targets)
-
-
-def _host_document(target: str, host: HostView, error: str) -> dict[str, Any]:
-    return {
-        "target": target,
-        "host": host.name,
-        "reachable": not error,
-        "condition": host.condition,
-        "error": error or None,
-        "replicas": host.replicas if not error else None,
-        "cpu_millis": host.cpu_millis or None,
-        "memory_bytes": host.memory_bytes or None,
-        "reserved_cpu_millis": host.reserved_cpu_millis,
-        "reserved_memory_bytes": host.reserved_memory_bytes,
-        "labels": dict(host.labels),
-        "platform": host.platform or None,
-    }
-
-
-def _host_row(target: str, host: HostView, error: str) -> list[str]:
-    if error:
-        return [target, host.name, "unreachable", "?", "?", "?", _labels(host)]
-    cpu = f"{host.reserved_cpu_millis}m of {host.cpu_millis}m" if host.cpu_millis else f"{host.reserved_cpu_millis}m"
-    reserved, whole = host.reserved_memory_bytes // MIB, host.memory_bytes // MIB
-    memory = f"{reserved}Mi of {whole}Mi" if whole else f"{reserved}Mi"
-    return [target, host.name, host.condition, str(host.replicas), cpu, memory, _labels(host)]
-
-
-def _labels(host: HostView) -> str:
-    return ",".join(f"{name}={value}" for name, value in sorted(host.labels.items())) or "-"

@@ -91,6 +91,7 @@ class ControlArrived:
     for_s: float | None = None
     reason: str = ""
     refusal: tuple[str, str] | None = None
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

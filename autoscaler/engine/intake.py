@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from autoscaler.core.facts import EventRef, Reason
+from autoscaler.core.host_marks import HOST_COMMANDS
 from autoscaler.core.stimuli import ControlArrived, DeploymentArrived
 from autoscaler.errors import EventRejected
 from autoscaler.events.arrivals import read_control, read_deployment
@@ -58,6 +59,7 @@ class Intake:
     letters: list[Letter] = field(default_factory=list)
     forwards: list[Outgoing] = field(default_factory=list)
     strangers: list[DeploymentArrived | ControlArrived] = field(default_factory=list)
+    host_commands: list[ControlArrived] = field(default_factory=list)
     unknown_service_samples: int = 0
 
     def samples(
@@ -96,6 +98,8 @@ class Intake:
                 continue
             if home_partition(envelope.service, self.partitions) != self.partition:
                 self._forward(batch.topic, message, envelope.service, envelope.ref)
+            elif isinstance(stimulus, ControlArrived) and stimulus.command in HOST_COMMANDS:
+                self.host_commands.append(stimulus)
             elif envelope.service not in self.known:
                 self.strangers.append(stimulus)
             else:

@@ -2,21 +2,19 @@
 actions.
 
 Driven by the runner on real time and by the simulator on virtual time. Synchronous and deterministic: no socket, no
-clock, no
-task. The order is the program's first rule: `take` and friends queue, `conclude` decides and returns one `Append`,
-`committed` makes it true once the stream has it, and only then `actions` names what may be done to a host.
+clock, no task. The order is the program's first rule: `take` and friends queue, `conclude` decides and returns one
+`Append`, `committed` makes it true once the stream has it, and only then `actions` names what may be done to a host.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from autoscaler.core.actions import Action, Outcome
 from autoscaler.core.deadlines import next_deadline
 from autoscaler.core.decide import decide
-from autoscaler.core.facts import EventRef
+from autoscaler.core.host_marks import MarkedHosts
 from autoscaler.core.plan import plan
 from autoscaler.core.records import Record
 from autoscaler.core.rejections import reject, turn_away
@@ -42,6 +40,7 @@ from autoscaler.engine.grouping import grouped
 from autoscaler.engine.intake import Intake, Letter, home_partition
 from autoscaler.engine.latencies import Latencies
 from autoscaler.engine.schedule import Schedule
+from autoscaler.engine.unrouted import Unrouted
 from autoscaler.ledger.partition_record import PartitionRecord, encode_partition, unrouted_chain
 from autoscaler.ledger.writing import Ledger
 from autoscaler.plugin_host.evaluation import EvaluationRequest
@@ -49,9 +48,6 @@ from autoscaler.ports.stream import Append, Batch, Outgoing, Topic
 
 AHEAD_S = 5.0
 """How far a broker's clock may run ahead of ours before ours counts."""
-
-STRANGERS_MAX = 1000
-"""Events of no known service that are remembered, so that a repeat gets no second verdict."""
 
 Look = Callable[[str, str, float, int, frozenset[str], float], World]
 """(service, target, now, token, uncertain names, watched since) -> what its target's hosts show of the service."""
@@ -101,12 +97,13 @@ class Shard:
         self._taken: dict[Topic, int] = dict(record.positions)
         self._reread_to = 0
         self._next_record = record
+        self._marked = MarkedHosts()
         self.watched_since = record.at
         self._to_plan: set[str] = set()
         self._busy: dict[str, set[str]] = {}
         self._deadlines = Schedule()
         self._decided_at: dict[str, float] = {}
-        self._strangers: deque[EventRef] = deque(maxlen=STRANGERS_MAX)
+        self._unrouted = Unrouted(partition, self._ledger)
 
     # What comes in. Nothing here decides.
 
@@ -179,7 +176,7 @@ class Shard:
     def has_work(self) -> bool:
         """Whether `conclude` or `actions` has something to look at."""
         intake = self._intake
-        taken_in = self._stimuli or intake.letters or intake.strangers or intake.forwards
+        taken_in = self._stimuli or intake.letters or intake.strangers or intake.forwards or intake.host_commands
         return bool(taken_in or self._to_plan or (self.evaluator.has_work and self._evaluates))
 
     @property
@@ -230,6 +227,7 @@ class Shard:
         conclusion. The append's positions cover what was taken, since all of it is decided here.
         """
         self._next_record = replace(self.record, positions=dict(self._taken))
+        marking = self._mark_hosts(now)
         stimuli, self._stimuli = self._stimuli, []
         for service, stimulus in grouped(stimuli):
             self._decide(service, stimulus, now)
@@ -237,7 +235,7 @@ class Shard:
             evaluated = self.evaluator.evaluate_all(now, foreign or {})
             self._to_plan |= evaluated
             self._decided_at.update(dict.fromkeys(evaluated, now))
-        letters = self._reject_all(now)
+        letters = marking + self._reject_all(now)
         outgoing = self._conclusion.written(self._ledger, self.record.token, self.evaluator.volatile) + letters
         return self._append(outgoing, now) if outgoing else None
 
@@ -267,6 +265,16 @@ class Shard:
         self._decided_at[service] = now
         self._to_plan.add(service)
 
+    def _mark_hosts(self, now: float) -> list[Outgoing]:
+        """Carry out what operators said of hosts, and look at every service that may have to move."""
+        commands, self._intake.host_commands = self._intake.host_commands, []
+        before = self._next_record
+        self._next_record, written = self._unrouted.mark_hosts(commands, before)
+        if self._next_record.marks != before.marks:
+            for service in self.states:
+                self.observed(service, now)
+        return written
+
     def _reject_all(self, now: float) -> list[Outgoing]:
         """Dead letters of what could not be read, and its records: in its service's trail where that is known."""
         intake = self._intake
@@ -283,21 +291,14 @@ class Shard:
                 self._conclusion.keep(letter.service, reject(state, letter.verdict_for, letter.reason, now))
             else:
                 ref = letter.verdict_for
-                seen = (SeenEvent(ref, "rejected"),) if ref is not None and self._repeats(ref) else ()
+                seen = (SeenEvent(ref, "rejected"),) if ref is not None and self._unrouted.repeats(ref) else ()
                 unrouted += reject(replace(nobody, seen=seen), ref, letter.reason, now)
         for stranger in intake.strangers:
-            unrouted += turn_away(nobody, stranger.event, now, repeated=self._repeats(stranger.event))
+            unrouted += turn_away(nobody, stranger.event, now, repeated=self._unrouted.repeats(stranger.event))
         intake.letters, intake.strangers = [], []
         head, written = self._ledger.write_unrouted(self._next_record.unrouted, unrouted, self.record.token)
         self._next_record = replace(self._next_record, unrouted=head)
         return [*outgoing, *written]
-
-    def _repeats(self, event: EventRef) -> bool:
-        """Whether an event of no known service has had its verdict; it has it from now on."""
-        known = event in self._strangers
-        if not known:
-            self._strangers.append(event)
-        return known
 
     # Appends that decide nothing; none of them moves a position past what is decided.
 
@@ -383,7 +384,9 @@ class Shard:
     def _world(self, service: str, settings: ServiceSettings, now: float) -> World:
         busy = self._busy.get(service)
         uncertain = frozenset(busy) if busy else _NOTHING
-        return self.setup.look(service, settings.target, now, self.record.token, uncertain, self.watched_since)
+        world = self.setup.look(service, settings.target, now, self.record.token, uncertain, self.watched_since)
+        marks = self._next_record.marks
+        return world if not marks else replace(world, hosts=self._marked.shown(settings.target, world.hosts, marks))
 
 
 _NOTHING: frozenset[str] = frozenset()

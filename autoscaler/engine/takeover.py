@@ -73,7 +73,7 @@ def rebuild(partition: int, setup: ShardSetup, restored: Restored, now: float) -
         # Whoever owned the partition before has been fenced by now, so no lease of theirs goes beyond this.
         ended = former.released or former.member == setup.member
         held_until = min(former.held_until, now + LEASE_S) if ended else now + LEASE_S
-        record = replace(record, unrouted=former.unrouted, held_until=held_until)
+        record = replace(record, unrouted=former.unrouted, held_until=held_until, marks=former.marks)
     shard = Shard(partition, setup, record, states)
     shard.evaluator.volatile.update(volatile)
     return TakenOver(shard, shard.heartbeat(now), positions, record.held_until, skipped)

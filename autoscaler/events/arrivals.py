@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from autoscaler.core.stimuli import ControlArrived, DeploymentArrived
 from autoscaler.errors import EventRejected
 from autoscaler.events.envelope import CONTROL_TYPE, DEPLOYMENT_TYPE, Envelope
-from autoscaler.events.models import ControlData, DeploymentData, Freeze, Pause, Rollback, Scale
+from autoscaler.events.models import ControlData, DeploymentData, Freeze, HostCommand, Pause, Rollback, Scale
 from autoscaler.events.places import complaint_of, place_of
 from autoscaler.events.rejection import Rejection, rejected
 
@@ -54,6 +54,7 @@ def read_control(envelope: Envelope, at: float) -> ControlArrived:
         for_s=data.for_s if isinstance(data, Scale | Pause | Freeze) else None,
         reason=data.reason,
         refusal=_expiry(envelope, at),
+        host=data.host if isinstance(data, HostCommand) else "",
     )
 
 

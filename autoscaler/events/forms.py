@@ -50,7 +50,7 @@ _WORDS = {
     USER: "must be a user such as app, 1000 or 1000:1000",
     HEALTH_PATH: "must be a path that begins with a slash",
     METRIC_NAME: "must be a metric name: a letter, then letters, digits and _ . : / -, 128 at most",
-    SERVICE: "must be a service name: lower-case letters, digits and inner hyphens, 63 at most",
+    SERVICE: "must be a name of a service or host: lower-case letters, digits and inner hyphens, 63 at most",
 }
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Discriminator, Field, PlainValidator, StringCons
 from pydantic_core import PydanticCustomError
 
 from autoscaler.core.quantities import parse_duration
-from autoscaler.events.forms import METRIC_NAME, NO_CONTROL
+from autoscaler.events.forms import METRIC_NAME, NO_CONTROL, SERVICE
 from autoscaler.events.places import branch
 from autoscaler.events.revision_model import STRICT, RevisionModel
 
@@ -146,7 +146,23 @@ class Plain(_Command):
     command: Literal["resume", "promote", "abort", "approve", "unfreeze", "retire"]
 
 
-_BRANCHES = {"scale": "scale", "rollback": "rollback", "pause": "pause", "freeze": "freeze"}
+class HostCommand(_Command):
+    """Empty a host, keep new replicas off it, or take that back, for the services of the subject's partition: the
+    subject is any name that belongs there, and one event goes to each partition."""
+
+    command: Literal["drain", "cordon", "uncordon"]
+    host: Annotated[str, StringConstraints(pattern=SERVICE)]
+
+
+_BRANCHES = {
+    "scale": "scale",
+    "rollback": "rollback",
+    "pause": "pause",
+    "freeze": "freeze",
+    "drain": "host",
+    "cordon": "host",
+    "uncordon": "host",
+}
 COMMANDS = (*_BRANCHES, "resume", "promote", "abort", "approve", "unfreeze", "retire")
 """Every command of a control event."""
 
@@ -163,6 +179,7 @@ ControlData = Annotated[
     | Annotated[Rollback, Tag(branch("rollback"))]
     | Annotated[Pause, Tag(branch("pause"))]
     | Annotated[Freeze, Tag(branch("freeze"))]
+    | Annotated[HostCommand, Tag(branch("host"))]
     | Annotated[Plain, Tag(branch("plain"))],
     Discriminator(
         _command_branch,

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from autoscaler.core.host_marks import Mark
 from autoscaler.events.hashing import FIRST_PREVHASH
 from autoscaler.events.revision_model import STRICT
 from autoscaler.ledger.fields import unreadable
@@ -36,7 +37,7 @@ class PartitionRecord:
 
     ``token`` grows by one with each take-over. ``positions``: input topic -> next offset. ``released``: the owner let
     go at ``at`` (seconds since the epoch) and acts no more. ``configuration``: the digest that it decided by.
-    ``unrouted``: the chain of records without a known service.
+    ``unrouted``: the chain of records without a known service. ``marks``: hosts that operators drain or cordon.
     """
 
     partition: int
@@ -48,6 +49,7 @@ class PartitionRecord:
     unrouted: ChainHead = ChainHead()
     member: str = ""
     held_until: float = 0.0
+    marks: Mapping[str, Mark] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class _HeadModel(BaseModel):
@@ -68,6 +70,7 @@ class _PartitionModel(BaseModel):
     unrouted: _HeadModel
     member: str = Field(default="", max_length=255)
     held_until: float = 0.0
+    marks: dict[str, Mark] = {}
 
 
 def partition_key(partition: int) -> bytes:
@@ -98,6 +101,7 @@ def encode_partition(record: PartitionRecord) -> Outgoing:
         unrouted=_HeadModel(seq=record.unrouted.seq, hash=record.unrouted.hash),
         member=record.member,
         held_until=record.held_until,
+        marks=dict(record.marks),
     )
     return Outgoing(Topic.STATE, partition_key(record.partition), model.model_dump_json(by_alias=True).encode())
 
@@ -118,4 +122,5 @@ def decode_partition(value: bytes) -> PartitionRecord:
         unrouted=ChainHead(model.unrouted.seq, model.unrouted.hash),
         member=model.member,
         held_until=model.held_until,
+        marks=MappingProxyType(model.marks),
     )

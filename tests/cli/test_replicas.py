@@ -47,11 +47,24 @@ def test_hosts_are_listed_with_capacity_and_replicas(live: Project) -> None:
     assert host["memory_bytes"] > 0
 
 
-def test_host_actions_that_are_not_there_say_so(live: Project) -> None:
-    result = live.call("hosts", "drain", "local")
-    assert result.exit_code == 2
-    assert "hosts drain: is not available in this version." in result.stderr
+def test_host_that_is_cordoned_takes_no_new_replica_until_it_is_uncordoned(live: Project) -> None:
+    result = live.call("hosts", "cordon", "local", "--reason", "new disk")
+    assert (result.exit_code, result.stdout) == (0, "applied: host local takes no new replica: new disk\n")
+    assert live.call("hosts", "cordon", "local").stdout == "unchanged: host local takes no new replica already\n"
+    (host,) = live.json("hosts")["hosts"]
+    assert (host["condition"], host["circuit"]) == ("cordoned", "closed")
+    done = live.json("hosts", "uncordon", "local")
+    assert (done["verdict"], set(done["partitions"])) == ("applied", {"applied"})
+    (host,) = live.json("hosts")["hosts"]
+    assert host["condition"] == "ready"
+
+
+def test_host_actions_that_are_not_there_and_hosts_that_are_not_known_say_so(live: Project) -> None:
     assert live.call("hosts", "dance").exit_code == 2
+    assert "the host is missing" in live.call("hosts", "drain").stderr
+    result = live.call("hosts", "drain", "lokal")
+    assert result.exit_code == 2
+    assert 'lokal: is no host of this configuration. Did you mean "local"?' in result.stderr
 
 
 def test_pool_without_a_host_that_answers_fails(project: Project) -> None:
@@ -67,3 +80,12 @@ def test_services_without_replicas_have_no_logs_and_endpoints(project: Project) 
         result = project.call(command, "shop")
         assert (result.exit_code, result.stdout) == (0, "")
         assert "no replica of shop" in result.stderr
+
+
+def test_host_that_one_more_replica_would_go_to_is_told_with_its_rank(live: Project) -> None:
+    told = live.json("explain", "basket", "--why-not", "local")
+    assert (told["host"], told["place"], told["of"], told["obstacles"]) == ("local", 1, 1, [])
+    assert [choice["host"] for choice in told["ranking"]] == ["local"]
+    result = live.call("explain", "basket", "--why-not", "moon")
+    assert result.exit_code == 2
+    assert "is no action and no host" in result.stderr

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from autoscaler.core.placement import Asked, Room, choose_host, ranked, room_of
+from autoscaler.core.placement.explaining import verdict_on
 from autoscaler.core.placement.ranking import Slot
 from autoscaler.core.placement.scorers import affinity_score, anti_affinity_score, share_score
 from autoscaler.core.revision import Port, Resources, RevisionSpec
@@ -248,3 +249,23 @@ def test_binpack_fills_a_host_before_the_next() -> None:
     assert placed == {"h2": 3}
     apart, _ = place("a", 2, hosts, PlacementRules(strategy="binpack"), spec)
     assert apart == {"h1": 1, "h2": 1}
+
+
+def why_not(host: str, hosts: list[HostView], rules: PlacementRules, room: Room | None = None) -> tuple[str, str]:
+    """The code and the words that stand against a host."""
+    verdict = verdict_on(host, ranked(hosts, asked_for(rules), room or Room()), rules)
+    assert verdict is not None
+    return verdict.code, verdict.text
+
+
+def test_plan_says_why_not_another_host() -> None:
+    rules = PlacementRules()
+    old = (Taint("old", "", "PreferNoSchedule"),)
+    hosts = [a_host("h1"), a_host("h2", condition="cordoned"), a_host("h3", taints=old)]
+    assert why_not("h2", hosts, rules) == ("condition", "cordoned")
+    assert why_not("h1", hosts, rules) == ("", "it would be taken, before 1 others")
+    code, text = why_not("h3", hosts, rules)
+    assert (code, text) == ("score", "score 0.000, h1 has 1.000 (taints 0.000 to 1.000)")
+    room = room_of([Replica(0, 1, 1, "h1", NOW)])
+    assert why_not("h1", hosts, rules, room) == ("spread.zone", "1 of the service on its zone, 0 on that of h3")
+    assert verdict_on("h9", ranked(hosts, asked_for(rules), Room()), rules) is None

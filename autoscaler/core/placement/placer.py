@@ -17,7 +17,6 @@ from autoscaler.core.placement.index import Entry, Group, Index, best_first, ind
 from autoscaler.core.placement.ranking import (
     RING,
     Rank,
-    crowd_of,
     many_failures,
     own_score,
     replicas_counted,
@@ -90,36 +89,39 @@ class Placer:
     def _begin(self) -> None:
         asked, room, index = self._asked, self._room, self._index
         self._version = room.version
-        self._crowd = crowd_of(self._touched_views(), asked.rules, room)
-        self._touched = {name for name, count in room.by_host.items() if count}
-        early = {name for name in (*room.fresh, *asked.failures) if not room.by_host.get(name)}
-        self._touched |= early
+        self._touched = {name for name in (*room.fresh, *asked.failures) if not room.by_host.get(name)}
+        early = list(self._touched)
+        counts: dict[Group, int] = {}
+        there: dict[Group, list[str]] = {}
+        for name, count in room.by_host.items():
+            place = index.group_of.get(name)
+            if count and place is not None:
+                self._touched.add(name)
+                counts[place] = counts.get(place, 0) + count
+                there.setdefault(place, []).append(name)
+        self._crowd: dict[tuple[str, str], int] = {}
+        for place, count in counts.items():
+            for label in zip(index.keys, place, strict=True):
+                self._crowd[label] = self._crowd.get(label, 0) + count
         groups: dict[Group, _Group] = {}
         for values, entries in index.order.items():
             labels = dict(zip(index.keys, values, strict=True))
-            groups[values] = _Group(labels, self._spread, best_first(entries, self._start))
-        for name in self._touched:
-            values_of = index.group_of.get(name)
-            group = groups.get(values_of) if values_of is not None else None
-            if group is None:
-                continue
-            # Among hosts that are counted for spreading, one with a replica comes after all without.
-            if self._by_host and name not in early:
-                group.waiting.append(name)
+            group = groups[values] = _Group(labels, self._spread, best_first(entries, self._start))
+            if self._by_host:
+                # Among hosts that are counted for spreading, one with a replica comes after all without.
+                group.waiting = there.get(values, [])
             else:
-                self._rank_own(group, name)
+                early += there.get(values, [])
+        for name in early:
+            of = index.group_of.get(name)
+            if of is not None and of in groups:
+                self._rank_own(groups[of], name)
         self._heap: list[tuple[Rank, int, _Group]] = []
         for number, group in enumerate(groups.values()):
             rank = self._rank_of(group)
             if rank is not None:
                 self._heap.append((rank, number, group))
         heapify(self._heap)
-
-    def _touched_views(self) -> list[HostView]:
-        if not self._index.keys:
-            return []
-        named = (self._hosts.named(name) for name in self._room.by_host)
-        return [view for view in named if view is not None]
 
     def _rank_own(self, group: _Group, name: str) -> None:
         """Rank a touched host by what it is now, if it would take one more."""
