@@ -35,7 +35,7 @@ RETRY_S = 0.5
 APPEND_S = 12.0
 BACKLOG_MESSAGES = 20_000
 BEHIND_MESSAGES = 2_000
-BEHIND_S = 0.5
+BEHIND_S = 1.0
 SLICE_MESSAGES = 2_000
 SAMPLES_A_TURN = 60_000
 EVENTS_A_TURN = 100
@@ -281,7 +281,7 @@ class Runner:
         hit("after_poll")
 
     def _pace(self, shard: Shard, taken: int) -> None:
-        """While many samples wait, evaluate once for half a second of them: each service once, not once a batch."""
+        """While many samples wait, evaluate once for a second of them: each service once, not once a batch."""
         now = self._parts.clock.monotonic()
         unread = self._parts.stream.lag().get((Topic.METRICS, self.partition), 0) if taken > BEHIND_MESSAGES // 4 else 0
         shard.behind = unread > BEHIND_MESSAGES and now < self._evaluated_at + BEHIND_S
