@@ -119,8 +119,8 @@ def plugin_problems(loaded: Loaded, plugins: PluginHost) -> list[Problem]:
 def validator_of(plugins: PluginHost) -> ValidateOptions:
     """What `load` asks about each ``with:``."""
 
-    def validate(use: str, given: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
-        options, problems = plugins.validate_options(use, given)
+    def validate(use: str, given: Mapping[str, object], hook: str) -> tuple[Mapping[str, object], list[str]]:
+        options, problems = plugins.validate_options(use, given, hook)
         texts = [f"{problem.path}: {problem.what}" if problem.path else problem.what for problem in problems]
         # `load` takes *what; remedy*, and a plugin's own validator writes sentences.
         return options, [text.replace(". ", "; ", 1) for text in texts]
@@ -131,7 +131,9 @@ def validator_of(plugins: PluginHost) -> ValidateOptions:
 def load_plugins(configuration: Configuration) -> PluginHost:
     """The plugins that the configuration names and the policies that its services use."""
     uses = {
-        use.use for settings in set_of_settings(configuration) for use in (*settings.policies, *settings.guards.plugins)
+        use.use
+        for settings in set_of_settings(configuration)
+        for use in (*settings.policies, *settings.guards.plugins, *(use for use, _ in settings.placement.scorers))
     }
     from autoscaler.plugin_host import PluginHost
 

@@ -14,8 +14,8 @@ from autoscaler.configuration.vocabulary import Step
 from autoscaler.core.settings import PolicyUse, ServiceSettings
 from autoscaler.errors import Problem
 
-ValidateOptions = Callable[[str, Mapping[str, object]], tuple[Mapping[str, object], Sequence[str]]]
-"""Of a plugin's ``use`` and options: the options as validated, and what is wrong with them (*what; remedy*)."""
+ValidateOptions = Callable[[str, Mapping[str, object], str], tuple[Mapping[str, object], Sequence[str]]]
+"""Of a plugin's ``use``, options and hook: the options as validated, and what is wrong with them (*what; remedy*)."""
 
 
 def check_options(
@@ -36,8 +36,8 @@ def check_options(
 def _checked(
     settings: ServiceSettings, body: Block, validate: ValidateOptions, problems: list[Problem]
 ) -> ServiceSettings:
-    policies = _uses(settings.policies, body, ("policies",), validate, problems)
-    plugins = _uses(settings.guards.plugins, body, ("guards", "plugins"), validate, problems)
+    policies = _uses(settings.policies, body, ("policies",), validate, problems, "propose")
+    plugins = _uses(settings.guards.plugins, body, ("guards", "plugins"), validate, problems, "guard")
     guards = replace(settings.guards, plugins=plugins)
     scorers, weights = (
         [use for use, _ in settings.placement.scorers],
@@ -45,7 +45,7 @@ def _checked(
     )
     if not scorers:
         return replace(settings, policies=policies, guards=guards)
-    scored = _uses(tuple(scorers), body, ("placement", "scorers"), validate, problems)
+    scored = _uses(tuple(scorers), body, ("placement", "scorers"), validate, problems, "score_host")
     placement = replace(settings.placement, scorers=tuple(zip(scored, weights, strict=True)))
     return replace(settings, policies=policies, guards=guards, placement=placement)
 
@@ -56,10 +56,11 @@ def _uses(
     steps: tuple[Step, ...],
     validate: ValidateOptions,
     problems: list[Problem],
+    hook: str,
 ) -> tuple[PolicyUse, ...]:
     found = []
     for index, use in enumerate(uses):
-        options, complaints = validate(use.use, use.options)
+        options, complaints = validate(use.use, use.options, hook)
         origin = locate(body, (*steps, index, "with"))
         problems.extend(problem_at(origin, *sentence(text)) for text in complaints)
         found.append(replace(use, options=frozen_options(options)))

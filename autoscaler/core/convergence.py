@@ -77,7 +77,8 @@ def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
         code = _still_code(changes, split=moved != state.rollout, pending=pending is not None)
         code = "returned" if edit.returned else code
     text = "; ".join(parts)[:1000] or _STILL[code]
-    draft.add("acted", "schedule", because(code, text, started=len(edit.started), stopped=len(edit.stopped)), **changes)
+    reason = because(code, text, started=len(edit.started), stopped=len(edit.stopped))
+    draft.add("acted", "schedule", reason, inputs=edit.heard, **changes)
 
 
 _STILL = {

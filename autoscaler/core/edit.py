@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from autoscaler.core.facts import Reason
+from autoscaler.core.facts import Reason, SignalReading
 from autoscaler.core.placement import Asked, Placer, Room, choose_host, reason_for_none, room_of
+from autoscaler.core.placement.asked import MICRO
 from autoscaler.core.placement.filters import must_leave
 from autoscaler.core.placement.ranking import FAILURES_S, PLAIN, Slot
 from autoscaler.core.revision import Resources, Revision
@@ -18,6 +19,9 @@ from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import Failure, is_available, observed_by_identity, with_setback
 from autoscaler.core.state import Replica, ServiceState, Setback
 from autoscaler.core.world import ObservedReplica, World
+
+HEARD_MAX = 256
+"""So many scores of hosts are recorded with a placing; a larger pool's are the plugin's own to keep."""
 
 
 @dataclass(slots=True)
@@ -98,6 +102,17 @@ class Edit:
         if not noted:
             sick = Failure(replica, Reason("unhealthy", "sick"), "revision")
             self.setbacks = with_setback(self.setbacks, sick, self.settings.update, self.world.now)
+
+    @property
+    def heard(self) -> tuple[SignalReading, ...]:
+        """What `score_host` plugins had said of the hosts when replicas were placed: a part of what was decided by."""
+        said = self.world.scores if self.started else {}
+        readings = [
+            SignalReading(f"{label}@{host}", micro / MICRO, 0.0)
+            for label, of_hosts in said.items()
+            for host, micro in sorted(of_hosts.items())
+        ]
+        return tuple(readings[:HEARD_MAX])
 
     def start(self, slot: int, revision: int) -> bool:
         """Want one more replica, on the best host; False where none will do."""
@@ -230,7 +245,7 @@ def asked_of(state: ServiceState, settings: ServiceSettings, world: World, kept:
         recent = (host for at, host in zip(setback.at, setback.hosts, strict=False) if at > world.now - FAILURES_S)
         if setback.revision == kept.number:
             failures.update(host for host in recent if host)
-    return Asked(state.service, kept.spec, settings.placement, state.demand, failures)
+    return Asked(state.service, kept.spec, settings.placement, state.demand, failures, world.scores)
 
 
 def victims(edit: Edit, among: Sequence[Replica], count: int) -> list[Replica]:

@@ -169,7 +169,8 @@ class World:
     """All that one decision about one service may know of the outside; ``token`` is this owner's.
 
     ``uncertain``: names of replicas with a call in flight or an answer lost, untouched until seen anew.
-    ``watched_since``: when this owner began to look; what happened before, nobody could have seen.
+    ``watched_since``: when this owner began to look; what happened before, nobody could have seen. ``scores``: what
+    `score_host` plugins said: label -> host -> millionths.
     """
 
     now: float
@@ -178,6 +179,7 @@ class World:
     token: int = 0
     uncertain: frozenset[str] = frozenset()
     watched_since: float = 0.0
+    scores: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if not isinstance(self.hosts, Hosts):

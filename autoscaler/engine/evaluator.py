@@ -61,6 +61,11 @@ class Evaluator:
         """Whether any service waits to be evaluated."""
         return bool(self._dirty)
 
+    @property
+    def dirty(self) -> set[str]:
+        """The services that wait to be evaluated."""
+        return set(self._dirty)
+
     def fold(self, reading: SampleReading, message: Message) -> None:
         """Take one metric event in."""
         service = reading.service

@@ -223,12 +223,14 @@ class Member:
             prefix=configuration.stream.prefix,
         )
         verifies = bool(parts.plugins.verifies)
+        scores = any(settings.placement.scorers for settings in configuration.services.values())
         self._runner_parts = RunnerParts(
             stream=parts.stream,
             clock=parts.clock,
             setup=self._setup,
             actuator=self._actuator,
             foreign=self._foreign_votes,
+            score=parts.plugins.host_scores if scores else None,
             verify=self._verify if verifies else None,
             decode=parts.plugins.decode if parts.plugins.decodes else None,
             publish=self._publish,

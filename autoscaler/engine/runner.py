@@ -26,6 +26,7 @@ from autoscaler.engine.shard import Shard, ShardSetup
 from autoscaler.engine.supervision import Supervision
 from autoscaler.engine.takeover import LEASE_S, TakenOver, rebuild
 from autoscaler.errors import Fenced, LedgerError, StreamError, TooLarge
+from autoscaler.plugin_host import ScoreRequest
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 from autoscaler.ports.stream import INPUTS, Append, Batch, Outgoing, StreamMember, Topic
 
@@ -46,15 +47,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunnerParts:
-    """What all runners of a member share. ``foreign``: asks policies that run in the worker process. ``verify``: asks
-    plugins about a deployment, a refusal text or None. ``decode``: asks decoder plugins. ``publish``: forwards a
-    message. ``noted``: durable records. ``began``: a shard was taken over."""
+    """What all runners of a member share. ``foreign``: asks policies that run in the worker process. ``score``: asks
+    plugins about hosts. ``verify``: asks plugins about a deployment, a refusal text or None. ``decode``: asks decoder
+    plugins. ``publish``: forwards a message. ``noted``: durable records. ``began``: a shard was taken over."""
 
     stream: StreamMember
     clock: SystemClock
     setup: ShardSetup
     actuator: Actuator
     foreign: Callable[[Sequence[EvaluationRequest]], Awaitable[list[tuple[PolicyVote, ...]]]]
+    score: Callable[[ScoreRequest], Awaitable[Mapping[str, Mapping[str, int]]]] | None
     verify: Callable[[Shard, DeploymentArrived], Awaitable[str | None]] | None
     decode: Decode | None
     publish: Callable[[Outgoing], Awaitable[None]]
@@ -299,6 +301,9 @@ class Runner:
                 refusal = await parts.verify(shard, arrived)
                 if refusal:
                     shard.refuse(arrived, "verify", refusal)
+        if parts.score is not None:
+            for service, request in shard.score_requests(parts.clock.wall()).items():
+                shard.scoring.take(service, await parts.score(request))
         requests = shard.foreign_requests(parts.clock.wall())
         foreign: Mapping[str, tuple[PolicyVote, ...]] = {}
         if requests:

@@ -37,12 +37,14 @@ from autoscaler.engine.decoding import may_be_foreign
 from autoscaler.engine.evaluation import Voter
 from autoscaler.engine.evaluator import Evaluator
 from autoscaler.engine.grouping import grouped
+from autoscaler.engine.host_scoring import HostScoring
 from autoscaler.engine.intake import Intake, Letter, home_partition
 from autoscaler.engine.latencies import Latencies
 from autoscaler.engine.schedule import Schedule
 from autoscaler.engine.unrouted import Unrouted
 from autoscaler.ledger.partition_record import PartitionRecord, encode_partition, unrouted_chain
 from autoscaler.ledger.writing import Ledger
+from autoscaler.plugin_host import ScoreRequest
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 from autoscaler.ports.stream import Append, Batch, Outgoing, Topic
 
@@ -97,7 +99,7 @@ class Shard:
         self._taken: dict[Topic, int] = dict(record.positions)
         self._reread_to = 0
         self._next_record = record
-        self._marked = MarkedHosts()
+        self.scoring, self._marked = HostScoring(), MarkedHosts()
         self.watched_since = record.at
         self._to_plan: set[str] = set()
         self._busy: dict[str, set[str]] = {}
@@ -215,6 +217,11 @@ class Shard:
         ]
 
     # Deciding.
+
+    def score_requests(self, now: float) -> dict[str, ScoreRequest]:
+        """What `score_host` plugins must be asked before `conclude`, by service; answered through ``scoring.take``."""
+        services = self.evaluator.dirty.union(service for service, _ in self._stimuli)
+        return self.scoring.requests(services, self.setup.services, self.states, self._world, now)
 
     def foreign_requests(self, now: float) -> dict[str, EvaluationRequest]:
         """Dirty services with a policy that must be asked in the worker process, with what it needs."""
@@ -385,8 +392,9 @@ class Shard:
         busy = self._busy.get(service)
         uncertain = frozenset(busy) if busy else _NOTHING
         world = self.setup.look(service, settings.target, now, self.record.token, uncertain, self.watched_since)
-        marks = self._next_record.marks
-        return world if not marks else replace(world, hosts=self._marked.shown(settings.target, world.hosts, marks))
+        hosts = self._marked.shown(settings.target, world.hosts, self._next_record.marks)
+        scores = self.scoring.scores(service)
+        return world if hosts is world.hosts and not scores else replace(world, hosts=hosts, scores=scores)
 
 
 _NOTHING: frozenset[str] = frozenset()

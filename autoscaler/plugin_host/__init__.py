@@ -2,6 +2,7 @@
 
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 from autoscaler.plugin_host.host import Plugin, PluginHost
+from autoscaler.plugin_host.scoring import ScoreRequest
 from autoscaler.plugin_host.standing import Standing
 
-__all__ = ["EvaluationRequest", "Plugin", "PluginHost", "Standing"]
+__all__ = ["EvaluationRequest", "Plugin", "PluginHost", "ScoreRequest", "Standing"]

@@ -118,6 +118,26 @@ class ForeignPlugins:
             await loop.run_in_executor(self._quick_thread, self._quick.run, contexts, calls, DEADLINE_S, may_call, done)
         return answers
 
+    async def scores(self, asks: list[tuple[Binding, bytes]], now: float) -> list[tuple[object, str]]:
+        """Foreign plugins' answers about hosts, each with "" or why there is none; in the order of the asks."""
+        found: list[tuple[object, str]] = [(None, "quarantined")] * len(asks)
+        calls = [Call(n, binding.use, "score_host", n, binding.raw_options) for n, (binding, _) in enumerate(asks)]
+
+        def may_call(call: Call) -> bool:
+            return not asks[call.key][0].standing.quarantined(now)
+
+        def done(call: Call, answered: Answered) -> None:
+            standing = asks[call.key][0].standing
+            standing.took(_seconds(answered))
+            error = answered.error or str(answered.answer.get("error", ""))[:500]
+            found[call.key] = (None if error else answered.answer.get("value"), error)
+            if error:
+                standing.failed(now, error, late=answered.late)
+
+        contexts, loop = [context for _, context in asks], asyncio.get_running_loop()
+        await loop.run_in_executor(self._quick_thread, self._quick.run, contexts, calls, DEADLINE_S, may_call, done)
+        return found
+
     def guard_answer(self, binding: Binding, request: EvaluationRequest, wish: int) -> tuple[object, str]:
         """A foreign guard asked from the loop's own thread, which waits: at most its deadline, plus a worker's
         restart."""

@@ -34,11 +34,13 @@ from autoscaler.plugin_host.loading import (
     describe,
     find,
     implementations,
+    is_switched_off,
     load_plugin,
     options_model,
     register,
 )
 from autoscaler.plugin_host.notices import Notices
+from autoscaler.plugin_host.scoring import ScoreRequest, Scores, host_scores
 from autoscaler.plugin_host.standing import Standing
 from autoscaler.plugin_host.voting import ask_guard, ask_policy, conclude_guard, skip_reason
 
@@ -102,7 +104,7 @@ class PluginHost:
         origins, errors = find(plugins, base)
         more, more_errors = find((use for use in uses if use not in origins and use not in errors), base)
         origins, errors = {**more, **origins}, {**more_errors, **errors}
-        for name in [name for name in origins if _is_off(name, environ)]:
+        for name in [name for name in origins if is_switched_off(name, environ)]:
             errors[name] = "switched off by AUTOSCALER_DISABLE_PLUGINS or AUTOSCALER_LOAD_PLUGINS"
         wanted = {name: origin for name, origin in origins.items() if name not in errors}
         trusted_names = {Path(name).stem if name.endswith(".py") else name for name in trusted}
@@ -241,6 +243,10 @@ class PluginHost:
                     break
                 wish = note.to
         return tuple(notes)
+
+    async def host_scores(self, request: ScoreRequest) -> Scores:
+        """What `score_host` plugins say of the hosts; one that has nothing to say of a host has no entry for it."""
+        return await host_scores(self._bind(request.uses, "score_host")[1], request, self._foreign)
 
     def _bind(self, uses: tuple[PolicyUse, ...], hook: str) -> tuple[tuple[PolicyUse, ...], tuple[Binding, ...], bool]:
         """The bindings of a tuple of uses, made once: options are a mapping, so the tuple's identity is the key."""
@@ -388,11 +394,3 @@ class PluginHost:
         self._foreign.kill()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _is_off(name: str, environ: Mapping[str, str]) -> bool:
-    """The switches: only those listed in AUTOSCALER_LOAD_PLUGINS (empty: none), never those in
-    AUTOSCALER_DISABLE_PLUGINS."""
-    disabled = {part.strip() for part in environ.get("AUTOSCALER_DISABLE_PLUGINS", "").split(",")}
-    only = environ.get("AUTOSCALER_LOAD_PLUGINS")
-    return name in disabled or (only is not None and name not in {part.strip() for part in only.split(",")})

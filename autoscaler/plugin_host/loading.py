@@ -237,3 +237,11 @@ def _option_problems(error: BaseException, model: Any) -> list[tuple[str, str]]:
             text = f"no such option. Did you mean {near[0]}?" if near else f"no such option; known: {', '.join(fields)}"
         problems.append((place, text))
     return problems
+
+
+def is_switched_off(name: str, environ: Mapping[str, str]) -> bool:
+    """The switches: only those listed in AUTOSCALER_LOAD_PLUGINS (empty: none), never those in
+    AUTOSCALER_DISABLE_PLUGINS."""
+    disabled = {part.strip() for part in environ.get("AUTOSCALER_DISABLE_PLUGINS", "").split(",")}
+    only = environ.get("AUTOSCALER_LOAD_PLUGINS")
+    return name in disabled or (only is not None and name not in {part.strip() for part in only.split(",")})

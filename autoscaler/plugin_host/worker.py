@@ -96,7 +96,7 @@ class Worker:
             if isinstance(error, MemoryError):
                 answer["spent"] = True
         else:
-            answer = {"value": value if call["hook"] == "decode" else encode_answer(value)}
+            answer = {"value": value if call["hook"] in PLAIN else encode_answer(value)}
             problem = judge_memory(memory) if memory is not None else ""
             if problem:
                 answer = {"error": problem}
@@ -125,10 +125,13 @@ ARGUMENTS: dict[str, Arguments] = {
     "guard": lambda given, view, call, options, _: (given["service"], view, call["proposal"], given["now"], options),
     "decode": lambda given, _view, _, options, _m: (given["message"], options),
     "verify_revision": lambda given, _view, _, _o, _m: (given["service"], given["revision"], given["event"]),
+    "score_host": lambda given, _view, _, options, _m: (given["service"], given["revision"], given["host"], options),
     "notify": lambda given, _view, _, _o, _m: (given["record"],),
 }
 """Hook -> its arguments in the order of `OFFERED`."""
-WITH_OPTIONS = frozenset({"propose", "guard", "decode"})
+WITH_OPTIONS = frozenset({"propose", "guard", "decode", "score_host"})
+PLAIN = frozenset({"decode", "score_host"})
+"""Hooks whose answers are JSON values as they are."""
 
 
 def _watch_parent(parent: int) -> None:

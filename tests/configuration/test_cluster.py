@@ -253,8 +253,9 @@ def test_the_digest_changes_with_the_content_alone(tmp_path: Path) -> None:
 def test_the_plugin_host_may_change_options_and_refuse_them(tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def validate(use: str, options: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
+    def validate(use: str, options: Mapping[str, object], hook: str) -> tuple[Mapping[str, object], list[str]]:
         asked.append(use)
+        assert hook == "propose"
         return {**options, "seen": True}, ["per_replica must be positive; raise it"] if options.get("bad") else []
 
     path = written(tmp_path, SMALL + "templates: {t: {target: local, names: ['a-[0-99]'], policies: [{use: p}]}}\n")

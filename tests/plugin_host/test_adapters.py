@@ -1,4 +1,4 @@
-"""Adapters that plugins register, and hooks that nothing asks yet: accepted as specified, in the process only."""
+"""Adapters that plugins register: accepted as specified, in the process only."""
 
 from __future__ import annotations
 
@@ -23,12 +23,3 @@ def test_an_adapter_that_cannot_be_made_stops_the_start(load: Loader) -> None:
     host = load(a=text, trusted=True)
     with pytest.raises(PolicyFailed, match="plugin a: register_target failed: raised OSError: no such host"):
         host.adapter("register_target", None)
-
-
-@pytest.mark.parametrize("trusted", [True, False], ids=["in_process", "in_the_worker"])
-def test_score_host_is_accepted_with_its_arguments(load: Loader, *, trusted: bool) -> None:
-    text = (
-        "import autoscaler\n@autoscaler.hookimpl\ndef score_host(service, revision, host, options):\n    return 0.5\n"
-    )
-    (plugin,) = load(a=text, trusted=trusted).plugins
-    assert (plugin.hooks, plugin.error) == (("score_host",), "")
