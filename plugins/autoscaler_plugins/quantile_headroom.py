@@ -18,10 +18,10 @@ from pydantic import Field
 
 import autoscaler
 from autoscaler_plugins.rules import headroom, hpa
-from autoscaler_plugins.rules.fields import Duration, Finite, Name, Positive, Ratio, Strict, bounded
+from autoscaler_plugins.rules.fields import Duration, Finite, Name, NotNegative, Positive, Ratio, Strict, bounded
 from autoscaler_plugins.rules.forecaster import Forecast, Forecaster
 
-LOG_MAX = 32
+LOG_MAX = 16
 """Periods after which a new checkpoint is made."""
 LIVE_MAX = 20_000
 STARTS_MIN = 3
@@ -31,6 +31,8 @@ STARTUP_Q = 0.95
 JUDGED_MIN = 100
 """Forecasts of the last hour before their coverage is judged."""
 SILENT_S = 60.0
+NOTED_MAX = 8
+"""Needs and caps are kept one by one as far as that, and then as finely as so many in their time."""
 _live: dict[int, Forecaster] = {}
 
 Share = Annotated[Ratio, Field(ge=0, lt=1)]
@@ -41,7 +43,8 @@ class Options(Strict):
     one that lacks is worth. ``guard``: what a plain target would aim at, beyond which nothing is bought. ``idle``:
     known zeros before the last replica stops. ``startup``: of a replica, until it is learnt. ``lag``, ``window``: how
     late the metric comes, and over what it is a mean. ``slack``, ``margin_up``, ``margin_down``: kept over a bound,
-    over a need to grow to, and over one to shrink to. ``hold``, ``guard_hold``: how long a need, and a cap, is kept."""
+    over a need to grow to, and over one to shrink to, there at most ``margin_down_max`` replicas. ``hold``,
+    ``guard_hold``: how long a need, and a cap, is kept beside the service's own ``down_window``."""
 
     metric: Name
     per_replica: Positive
@@ -55,8 +58,9 @@ class Options(Strict):
     slack: Share = 0.03
     margin_up: Share = 0.03
     margin_down: Share = 0.10
+    margin_down_max: NotNegative = 0.5
     hold: Annotated[Duration, Field(ge=0, le=7200)] = 600.0
-    guard_hold: Annotated[Duration, Field(ge=0, le=7200)] = 300.0
+    guard_hold: Annotated[Duration, Field(ge=0, le=7200)] = 0.0
 
     @property
     def q(self) -> float:
@@ -86,8 +90,8 @@ def propose(
         memory.pop("zero", None)  # silence is no known zero
     if memory.get("slot") != slot:
         mean = signal.mean(options.period)
-        memory["now"] = list(advanced(service, slot, load if mean is None else mean, options, memory))
-        memory["slot"] = slot
+        forecast = advanced(service, slot, load if mean is None else mean, options, memory)
+        memory["now"], memory["slot"], memory["bound"] = list(forecast), slot, forecast.bound
     wake_at = (slot + 1) * options.period if load else None
     if load:
         memory.pop("zero", None)
@@ -108,7 +112,9 @@ def sized(
     """The wish of the bound, or of the plain target where forecasts have been off; and why."""
     forecast = Forecast(*memory["now"])
     capacity, demand = options.per_replica, service.demand
-    margins = headroom.Margins(options.guard, options.slack, options.margin_up, options.margin_down)
+    margins = headroom.Margins(
+        options.guard, options.slack, options.margin_up, options.margin_down, options.margin_down_max
+    )
     loads = headroom.Loads(load, forecast.trend, forecast.bound)
     need, cap = headroom.need_and_cap(capacity, loads, margins)
     said = f"{load:.6g} {options.metric}, {forecast.model} {forecast.expected:.6g} within {forecast.bound:.6g}"
@@ -141,7 +147,9 @@ def noted(memory: dict[str, Any], name: str, slot: int, value: float, keep_slots
     value = round(value, 4)
     while entries and entries[-1][1] <= value:
         entries.pop()
-    if not entries or entries[-1][0] != slot:
+    if len(entries) >= NOTED_MAX and slot - entries[-1][0] <= keep_slots / NOTED_MAX:
+        entries[-1][0] = slot  # what is a little higher is kept a little longer: the safe side
+    elif not entries or entries[-1][0] != slot:
         entries.append([slot, value])
     highest: float = entries[0][1]
     return highest

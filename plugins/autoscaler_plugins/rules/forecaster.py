@@ -12,12 +12,13 @@ import math
 import sys
 from array import array
 from bisect import bisect_left, insort
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from autoscaler_plugins.rules import headroom
 
-MODELS = ("last", "trend", "level", "season")
-ERRORS_MAX = 480
+MODELS = ("now", "quick", "level", "season")
+ERRORS_MAX = 160
 RECENT_MAX = 128
 HORIZON_MAX = RECENT_MAX - 8
 TREND_S = 120.0
@@ -25,17 +26,23 @@ CELL_S = 120.0
 DAY_CELLS = 720
 LEVEL_CELLS = 15
 LAST_SAMPLES = 3
-TREND_SAMPLES_MIN = 4
 SEASON_STEPS = 4
 SEASON_CLIP = (0.5, 4.0)
+ALLOWED = 0.03
+"""Of the load, or of half a replica: what noise may do to the end of a line."""
+FORGET_NOISE = 0.95
 FORGET = 0.99
 HOUR_S = 3600.0
 UNTRIED_LOSS = 1e9
+_CODES = 65536
 _MIDDLE = 32768
 _FINENESS = 2000.0
 _UNIT = 0.01
 _LEVEL_OFFSET = 8
-_PENDING = 3 + 2 * len(MODELS)
+_PENDING = 4 + 2 * len(MODELS)
+
+
+_asinh, _sinh = math.asinh, math.sinh
 
 
 class Forecast(NamedTuple):
@@ -52,12 +59,19 @@ class Forecast(NamedTuple):
 
 def code_of(replicas: float) -> int:
     """A load or an error in replicas as two bytes; the order is kept."""
-    return min(65535, max(1, _MIDDLE + round(_FINENESS * math.asinh(replicas / _UNIT))))
+    code = _MIDDLE + round(_FINENESS * _asinh(replicas / _UNIT))
+    return code if 0 < code < _CODES else 1 if code < 1 else _CODES - 1
 
 
 def replicas_of(code: float) -> float:
     """What `code_of` was given, to 0.03 %."""
-    return _UNIT * math.sinh((code - _MIDDLE) / _FINENESS)
+    return _UNIT * _sinh((code - _MIDDLE) / _FINENESS)
+
+
+@lru_cache(maxsize=64)
+def _ranks(q: float) -> tuple[int, ...]:
+    """Which error bounds the next one, by how many there are; the first is of none, and stands for nothing."""
+    return tuple(headroom.rank(q, count) for count in range(ERRORS_MAX + 1))
 
 
 class Errors:
@@ -92,20 +106,22 @@ class Forecaster:
     """The state of one service: steps of equal length, in loads; ``capacity`` is the load that one replica carries."""
 
     __slots__ = (
-        "capacity", "cell", "cells", "day", "errors", "hits", "losses", "pending", "period_s", "q", "recent",
-        "settled", "slot",
+        "capacity", "cell", "cells", "day", "errors", "hits", "losses", "noise", "pending", "period_s", "q", "ranks",
+        "recent", "settled", "slot",
     )  # fmt: skip
 
     def __init__(self, capacity: float, period_s: float, q: float) -> None:
         self.capacity, self.period_s, self.q = capacity, period_s, q
+        self.ranks = _ranks(q)
         self.slot: int | None = None
         self.recent = array("f")
+        self.noise = -1.0
         self.cell: tuple[int, float, int] = (-1, 0.0, 0)
-        self.cells: list[float] = []
+        self.cells = array("f")
         self.day = array("H", bytes(2 * DAY_CELLS))
         self.errors = tuple(Errors() for _ in MODELS)
-        self.losses = [UNTRIED_LOSS] * len(MODELS)
-        self.pending: list[tuple[float, ...]] = []
+        self.losses: dict[int, array[float]] = {}
+        self.pending: list[array[float]] = []
         self.hits = self.settled = 0
 
     def step(self, slot: int, load: float, steps: int) -> Forecast:
@@ -114,29 +130,50 @@ class Forecaster:
             del self.recent[:]
             self.pending.clear()
             if self.slot is not None and (slot - self.slot) * self.period_s > LEVEL_CELLS * CELL_S:
-                self.cells.clear()
+                del self.cells[:]
         self.slot = slot
         recent = self.recent
         recent.append(load)
         if len(recent) > RECENT_MAX:
             del recent[0]
+        self._note_noise()
         self._into_cell(slot, load)
         while self.pending and self.pending[0][0] <= slot:
             self._learn(self.pending.pop(0))
         steps = min(steps, HORIZON_MAX)
-        expected = self._expected(slot, steps)
-        bounds = [self._bound(model, value) for model, value in enumerate(expected)]
-        known = [model for model, value in enumerate(expected) if value == value]  # noqa: PLR0124 - not a number
-        best = min(known, key=self.losses.__getitem__)
+        here = headroom.bucket(load, self.capacity)
+        expected = self._expected(slot, load, steps)
+        bounds = self._bounds(expected)
+        losses = self._losses_at(here)
+        best = 0  # which always forecasts
+        for model in range(1, len(MODELS)):
+            if losses[model] < losses[best] and expected[model] == expected[model]:
+                best = model
         due = slot + steps
         if self.pending and self.pending[-1][0] > due:  # a shorter start-up was learnt
             self.pending = [entry for entry in self.pending if entry[0] <= due]
-        self.pending.append((due, steps, best, *expected, *bounds))
+        self.pending.append(array("d", (due, steps, best, here, *expected, *bounds)))
         coverage = self.hits.bit_count() / self.settled if self.settled else 1.0
         trend = expected[1]
         return Forecast(
             MODELS[best], expected[best], bounds[best], load if math.isnan(trend) else trend, coverage, self.settled
         )
+
+    def _note_noise(self) -> None:
+        """The variance of one sample: of white noise, a second difference has six times it."""
+        if len(self.recent) > 2:  # noqa: PLR2004 - a second difference takes three
+            first, second, third = self.recent[-3:]
+            seen = (first - 2 * second + third) ** 2 / 6
+            self.noise = seen if self.noise < 0 else FORGET_NOISE * self.noise + (1 - FORGET_NOISE) * seen
+
+    def _losses_at(self, level: int) -> array[float]:
+        """How each model has done at this level of load, or else at the nearest one."""
+        losses = self.losses.get(level)
+        if losses is not None:
+            return losses
+        if not self.losses:
+            return array("d", [UNTRIED_LOSS] * len(MODELS))
+        return self.losses[min(self.losses, key=lambda at: (abs(at - level), at))]
 
     def _into_cell(self, slot: int, load: float) -> None:
         index = int(slot * self.period_s // CELL_S)
@@ -154,49 +191,73 @@ class Forecaster:
             self.day[at % DAY_CELLS] = code_of(mean / self.capacity)
         self.cell = (index, load, 1)
 
-    def _expected(self, slot: int, steps: int) -> tuple[float, ...]:
+    def _expected(self, slot: int, load: float, steps: int) -> tuple[float, ...]:
         """The forecast of each model; not a number where it has none."""
-        recent, least = self.recent, headroom.LOAD_MIN * self.capacity
-        newest = recent[-LAST_SAMPLES:]
-        last = sum(newest) / len(newest)
-        width = max(TREND_SAMPLES_MIN, int(TREND_S // self.period_s))
-        trend = level = season = math.nan
-        if len(recent) >= TREND_SAMPLES_MIN:
-            trend = max(headroom.trend(recent[-width:], steps), least)
+        recent, capacity = self.recent, self.capacity
+        least = headroom.LOAD_MIN * capacity
+        quick = level = season = math.nan
+        if len(recent) > 2:  # noqa: PLR2004 - fewer say nothing of noise
+            width = max(LAST_SAMPLES, int(TREND_S // self.period_s))
+            allowed = ALLOWED * max(load, capacity / 2)
+            quick = max(headroom.honest_trend(recent[-width:], steps, math.sqrt(self.noise), allowed), least)
         if self.cells:
             level = max(sum(self.cells) / len(self.cells), least)
         before = int(slot * self.period_s // CELL_S)  # a day ago, as the ring is a day long
         then = self.day[before % DAY_CELLS]
-        reach = math.ceil((steps + SEASON_STEPS) * self.period_s / CELL_S)
-        highest = max(self.day[(before + i) % DAY_CELLS] for i in range(1, reach + 1)) if then else 0
-        if highest:
-            grown = replicas_of(highest) / max(replicas_of(then), headroom.LOAD_MIN)
-            season = max(last * min(max(grown, SEASON_CLIP[0]), SEASON_CLIP[1]), least)
-        return max(last, least), trend, level, season
+        if then:
+            reach = math.ceil((steps + SEASON_STEPS) * self.period_s / CELL_S)
+            at = before % DAY_CELLS + 1
+            ahead = self.day[at : at + reach]
+            if len(ahead) < reach:
+                ahead += self.day[: reach - len(ahead)]
+            highest = max(ahead)
+            if highest:
+                newest = recent[-LAST_SAMPLES:]
+                grown = replicas_of(highest) / max(replicas_of(then), headroom.LOAD_MIN)
+                season = sum(newest) / len(newest) * min(max(grown, SEASON_CLIP[0]), SEASON_CLIP[1])
+                season = max(season, least)
+        return max(load, least), quick, level, season
 
-    def _bound(self, model: int, expected: float) -> float:
-        if expected != expected:  # noqa: PLR0124 - not a number
-            return expected
-        level = headroom.bucket(expected, self.capacity)
-        error = headroom.error_bound(level, self.errors[model].ordered, self.q, replicas_of)
-        if error is None:
-            return headroom.UNTRIED_FACTOR * expected
-        return expected + max(error * self.capacity, -expected / 2)
+    def _bounds(self, expected: tuple[float, ...]) -> list[float]:
+        """What loads stay below, by each model's errors at its level; not a number where it forecasts none."""
+        capacity, ranks = self.capacity, self.ranks
+        bounds = []
+        for errors, value in zip(self.errors, expected, strict=True):
+            if value != value:  # noqa: PLR0124 - not a number
+                bounds.append(value)
+                continue
+            level = headroom.bucket(value, capacity)
+            here = errors.ordered.get(level)
+            error: float | None
+            if here is not None and len(here) >= headroom.ERRORS_MIN:
+                error = replicas_of(here[ranks[len(here)] - 1])
+            else:
+                error = headroom.error_bound(level, errors.ordered, self.q, replicas_of)
+            if error is None:
+                bounds.append(headroom.UNTRIED_FACTOR * value)
+            else:
+                error *= capacity
+                bounds.append(value + error if error > -value / 2 else value / 2)
+        return bounds
 
-    def _learn(self, entry: tuple[float, ...]) -> None:
+    def _learn(self, entry: array[float]) -> None:
         """Compare what was forecast with the highest load that came."""
-        _, steps, best, *rest = entry
+        _, steps, best, here, *rest = entry
         seen = max(self.recent[-int(steps) :])
         capacity, q = self.capacity, self.q
         count = len(MODELS)
-        for model in range(count):
+        losses = self.losses.get(int(here))
+        if losses is None:
+            losses = self.losses[int(here)] = array("d", [UNTRIED_LOSS] * count)
+        for model, errors in enumerate(self.errors):
             expected, bound = rest[model], rest[count + model]
             if expected != expected:  # noqa: PLR0124 - not a number
                 continue
-            self.errors[model].add(headroom.bucket(expected, capacity), code_of((seen - expected) / capacity))
-            loss = headroom.pinball(q, seen, bound) / capacity
-            before = self.losses[model]
-            self.losses[model] = loss if before == UNTRIED_LOSS else FORGET * before + (1 - FORGET) * loss
+            errors.add(headroom.bucket(expected, capacity), code_of((seen - expected) / capacity))
+            over = seen - bound
+            loss = (q * over if over > 0 else (q - 1) * over) / capacity
+            before = losses[model]
+            losses[model] = loss if before == UNTRIED_LOSS else FORGET * before + (1 - FORGET) * loss
         hour = max(1, int(HOUR_S // self.period_s))
         self.hits = (self.hits << 1 | (seen <= rest[count + int(best)])) & ((1 << hour) - 1)
         self.settled = min(self.settled + 1, hour)
@@ -204,23 +265,24 @@ class Forecaster:
     def saved(self) -> dict[str, Any]:
         """JSON values that `restored` reads; the forecaster itself goes on from what they hold."""
         slot = self.slot or 0
-        pending = array("f", [n for due, *rest in self.pending for n in (due - slot, *rest)])
+        pending = array("f", [n for entry in self.pending for n in (entry[0] - slot, *entry[1:])])
         self.pending = _entries_of(pending, slot)
-        cells = array("f", [*self.cells, self.cell[1]])
-        *self.cells, total = cells.tolist()
-        self.cell = (self.cell[0], total, self.cell[2])
+        losses = array("f", [n for level, of in self.losses.items() for n in (level, *of)])
+        self.losses = _losses_of(losses)
+        state = array("d", [self.noise, *self.cell])
         codes = b"".join(_bytes_of(errors.codes) + errors.levels for errors in self.errors)
         return {
             "slot": self.slot,
-            "errors": [[len(errors.codes), errors.place] for errors in self.errors],
+            "errors": [n for errors in self.errors for n in (len(errors.codes), errors.place)],
             "codes": _text_of(codes),
             "day": _text_of(_bytes_of(self.day)) if any(self.day) else "",
             "recent": _text_of(_bytes_of(self.recent)),
-            "cells": _text_of(_bytes_of(cells)),
-            "cell": [self.cell[0], self.cell[2]],
-            "losses": list(self.losses),
+            "cells": _text_of(_bytes_of(self.cells)),
+            "state": _text_of(_bytes_of(state)),
+            "losses": _text_of(_bytes_of(losses)),
             "pending": _text_of(_bytes_of(pending)),
-            "hits": [f"{self.hits:x}", self.settled],
+            "hits": f"{self.hits:x}",
+            "settled": self.settled,
         }
 
     @classmethod
@@ -229,15 +291,17 @@ class Forecaster:
         it = cls(capacity, period_s, q)
         it.slot = saved["slot"]
         it.recent = _array_of("f", saved["recent"])
-        *it.cells, total = _array_of("f", saved["cells"]).tolist()
-        it.cell = (saved["cell"][0], total, saved["cell"][1])
+        it.cells = _array_of("f", saved["cells"])
+        it.noise, at, total, count = _array_of("d", saved["state"])
+        it.cell = (int(at), total, int(count))
         if saved["day"]:
             it.day = _array_of("H", saved["day"])
-        it.losses = list(saved["losses"])
-        it.hits, it.settled = int(saved["hits"][0], 16), saved["hits"][1]
+        it.losses = _losses_of(_array_of("f", saved["losses"]))
+        it.hits, it.settled = int(saved["hits"], 16), saved["settled"]
         it.pending = _entries_of(_array_of("f", saved["pending"]), it.slot or 0)
         codes, at = base64.b64decode(saved["codes"]), 0
-        for errors, (count, place) in zip(it.errors, saved["errors"], strict=True):
+        sizes = saved["errors"]
+        for errors, count, place in zip(it.errors, sizes[::2], sizes[1::2], strict=True):
             errors.codes = _array("H", codes[at : at + 2 * count])
             errors.levels = bytearray(codes[at + 2 * count : at + 3 * count])
             errors.place = place
@@ -248,8 +312,13 @@ class Forecaster:
         return it
 
 
-def _entries_of(flat: array[Any], slot: int) -> list[tuple[float, ...]]:
-    return [(slot + int(flat[i]), *flat[i + 1 : i + _PENDING]) for i in range(0, len(flat), _PENDING)]
+def _entries_of(flat: array[float], slot: int) -> list[array[float]]:
+    return [array("d", (slot + flat[i], *flat[i + 1 : i + _PENDING])) for i in range(0, len(flat), _PENDING)]
+
+
+def _losses_of(flat: array[float]) -> dict[int, array[float]]:
+    width = 1 + len(MODELS)
+    return {int(flat[i]): array("d", flat[i + 1 : i + width]) for i in range(0, len(flat), width)}
 
 
 def _bytes_of(numbers: array[Any]) -> bytes:

@@ -27,13 +27,15 @@ LOAD_MIN = 0.02
 class Margins:
     """``guard``: the share of a replica that a plain target would aim at. ``slack``: kept over the bound.
 
-    ``up``, ``down``: kept over a need before growing to it, and before shrinking to it.
+    ``up``, ``down``: kept over a need before growing to it, and before shrinking to it; the latter is at most
+    ``down_max`` replicas, as whole replicas give a large service room by themselves.
     """
 
     guard: float = 0.7
     slack: float = 0.03
     up: float = 0.03
     down: float = 0.10
+    down_max: float = math.inf
 
 
 MARGINS = Margins()
@@ -59,9 +61,32 @@ def trend(samples: Sequence[float], steps: int) -> float:
     count = len(samples)
     middle = (count - 1) / 2
     mean = sum(samples) / count
-    spread = count * (count * count - 1) / 12
+    spread = _spread(count)
     slope = sum((i - middle) * y for i, y in enumerate(samples)) / spread if spread else 0.0
     return mean + slope * middle + max(slope, 0.0) * steps
+
+
+def honest_trend(samples: Sequence[float], steps: int, noise: float, allowed: float) -> float:
+    """The line through as few of the newest samples as tell a slope from ``noise``, carried on where it rises.
+
+    ``noise``: standard deviation of one sample. The fewest samples are taken with which noise moves the end of the line
+    by no more than ``allowed``; what the slope owes to noise all the same is taken off it.
+    """
+    count, longest = 2, len(samples)
+    while count < longest and noise * steps > allowed * math.sqrt(_spread(count)):
+        count = min(longest, count + max(1, count // 3))
+    line = samples[longest - count :]
+    middle = (count - 1) / 2
+    spread = _spread(count)
+    slope = sum((i - middle) * y for i, y in enumerate(line)) / spread
+    if slope:
+        slope *= max(0.0, 1 - noise * noise / (spread * slope * slope))
+    return sum(line) / count + slope * middle + max(slope, 0.0) * steps
+
+
+def _spread(count: int) -> float:
+    """Sum of the squared distances of ``count`` equal steps from their middle."""
+    return count * (count * count - 1) / 12
 
 
 def pinball(q: float, seen: float, bound: float) -> float:
@@ -71,7 +96,9 @@ def pinball(q: float, seen: float, bound: float) -> float:
 
 def bucket(forecast: float, capacity: float) -> int:
     """The level of a forecast, whose errors are kept together."""
-    return math.floor(math.log2(max(forecast / capacity, LOAD_MIN)) / 2)
+    replicas = forecast / capacity
+    # the exponent of a float is its logarithm's floor, exactly, and a quarter of the time
+    return (math.frexp(max(LOAD_MIN, replicas))[1] - 1) >> 1
 
 
 def error_bound(
@@ -119,5 +146,5 @@ def size(have: int, need: float, cap: float, highest: tuple[float, float], margi
     """Replicas to have. ``highest``: of the needs and of the caps that are remembered, now included."""
     if need > have:
         return whole(min((1 + margins.up) * need, cap))
-    keep = min((1 + margins.down) * highest[0], highest[1])
+    keep = min(highest[0] + min(margins.down * highest[0], margins.down_max), highest[1])
     return min(have, max(1, whole(keep)))
