@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from autoscaler.cli import commands, emitting, explaining, hosts, letters, looking, project, replicas, trail
+from autoscaler.cli import (
+    commands,
+    emitting,
+    explaining,
+    hosts,
+    laboratory,
+    letters,
+    looking,
+    project,
+    replicas,
+    trail,
+)
 from autoscaler.cli import run as run_command
 from autoscaler.cli.options import Config
 
@@ -42,7 +53,11 @@ def _root(
     context.obj = config
 
 
-for _family in (project, run_command, emitting, commands, looking, explaining, trail, replicas, hosts, letters):
+_FAMILIES = (
+    project, run_command, emitting, commands, looking, explaining, trail, replicas, hosts, letters,
+    laboratory,
+)  # fmt: skip
+for _family in _FAMILIES:
     _family.register(app)
 _demo = importlib.util.find_spec("autoscaler.cli.demo")
 if _demo is not None and _demo.origin is not None:

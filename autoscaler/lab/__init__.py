@@ -10,7 +10,28 @@ Everything runs the code of production: the plugin host, the core's arbitration 
 
 from __future__ import annotations
 
+from autoscaler.lab.comparison import Comparison, compare
 from autoscaler.lab.setting import Setting
+from autoscaler.lab.simulation import Decision, Run
+from autoscaler.lab.simulation import run_policy as simulate
 from autoscaler.lab.stepping import Stepper, stepper
+from autoscaler.lab.traces import Load, Trace, generated, load_of, read_trace
+from autoscaler.lab.tuning import Tuned, tune
 
-__all__ = ["Setting", "Stepper", "stepper"]
+__all__ = [
+    "Comparison",
+    "Decision",
+    "Load",
+    "Run",
+    "Setting",
+    "Stepper",
+    "Trace",
+    "Tuned",
+    "compare",
+    "generated",
+    "load_of",
+    "read_trace",
+    "simulate",
+    "stepper",
+    "tune",
+]

@@ -25,6 +25,7 @@ from autoscaler.lab.traces import Load
 Progress = Callable[[float], None]
 """Told how much of the time is simulated, from 0 to 1."""
 TOLD_EVERY = 2000
+HOUR_S = 3600.0
 
 
 class Decision(NamedTuple):
@@ -54,7 +55,7 @@ class Run:
     def figures(self, slo_s: float = 1.0) -> dict[str, float]:
         """The figures of the run; every name is explained in docs/policies.md."""
         demand = self.load.demand
-        hours = len(demand) / 3600
+        hours = len(demand) / HOUR_S
         queue = metrics.queue(self.load.per_second, self.ready, self.load.capacity, slo_s)
         changes = [metrics.Change(d.at, d.before, d.after) for d in self.decisions]
         cost = float(self.paid.sum())
@@ -63,8 +64,8 @@ class Run:
             **metrics.elasticity(demand, self.ready),
             "slo": queue.violations,
             "lost": queue.lost,
-            "cost_hours": cost / 3600,
-            "cost": cost / oracle if oracle else math.nan,
+            "cost_hours": cost / HOUR_S,
+            "cost": cost / max(oracle, HOUR_S) if cost != oracle else 1.0,
             "changes_per_hour": len(changes) / hours,
             "flaps_per_hour": metrics.flaps(changes) / hours,
         }

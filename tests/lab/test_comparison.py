@@ -1,0 +1,191 @@
+"""Policies beside one another, tuned, drawn and told; and the commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from autoscaler import lab
+from autoscaler.cli.main import app
+from autoscaler.lab import page, plots
+from autoscaler.lab.comparison import Point, geometric, lack_at
+from autoscaler.lab.plots import PlottingUnavailable
+
+MINE = """
+import math
+
+import autoscaler
+
+
+@autoscaler.hookimpl
+def propose(signals):
+    load = signals["my_load"].latest
+    if load is not None:
+        return autoscaler.Scale(math.ceil(load / 40), f"{load:.0f} & <so>")
+"""
+
+
+def a_load(name: str = "made", minutes: int = 60) -> lab.Load:
+    wave = 3 + 2 * np.sin(np.arange(minutes) / 6)
+    return lab.load_of(lab.Trace(name, 60.0, wave), 50.0)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    lines = [f"{60 * i},{3 + i % 7}" for i in range(60)]
+    file = tmp_path / "shop.csv"
+    file.write_text("# name: shop\nt_seconds,value\n" + "\n".join(lines) + "\n")
+    return file
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    return file
+
+
+def test_every_policy_meets_every_load_and_means_are_of_all() -> None:
+    loads = [a_load("one"), a_load("two", 40)]
+    told: list[float] = []
+    found = lab.compare(loads, ["hpa_v2", "target_value"], lab.Setting(), told=lambda _, share: told.append(share))
+    assert list(found.figures) == ["one", "two"]
+    assert list(found.figures["one"]) == ["hpa_v2", "target_value"]
+    means = found.means("hpa_v2")
+    costs = [of["hpa_v2"]["cost"] for of in found.figures.values()]
+    assert means["arithmetic"]["cost"] == pytest.approx(sum(costs) / 2)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+
+
+def test_the_same_again_is_the_same() -> None:
+    one, other = (lab.simulate("quantile_headroom", a_load(), lab.Setting()).figures() for _ in range(2))
+    assert one == other
+
+
+def test_equal_cost_is_read_off_the_sweep() -> None:
+    curve = (Point(0.5, 2.0, 0.0), Point(1.0, 1.0, 1.0), Point(0.7, 1.5, 0.2))
+    assert lack_at(curve, 1.25) == pytest.approx(0.6)
+    assert lack_at(curve, 1.75) == pytest.approx(0.1)
+    assert lack_at(curve, 2.5) is None
+    found = lab.compare([a_load()], ["target_value", "hpa_v2"], lab.Setting(), sweep=(0.5, 0.7, 1.0))
+    assert [point.target for point in found.curves["made"]["hpa_v2"]] == [0.7, 0.5, 1.0]
+    (pair,) = found.at_cost_of("hpa_v2", "hpa_v2").values()
+    assert pair[0] == pytest.approx(pair[1])
+
+
+def test_geometric_means_have_a_floor() -> None:
+    assert geometric([0.0, 1.0]) == pytest.approx(0.1)
+
+
+def test_tuning_judges_a_choice_on_what_it_was_not_made_on() -> None:
+    found = lab.tune(a_load(), "target_value", lab.Setting(), {"target": [0.2, 0.6, 1.0]}, lack_cost=200, folds=3)
+    assert found.chosen == {"target": 0.6}
+    assert [cost for _, cost in found.costs] == sorted(cost for _, cost in found.costs)
+    assert found.judged == pytest.approx(found.costs[0][1])
+    assert found.usual > 0
+
+
+def test_a_dear_lack_buys_more_replicas() -> None:
+    space = {"target": [0.5, 0.8, 0.95]}
+    cheap = lab.tune(a_load(), "target_value", lab.Setting(startup=120), space, lack_cost=1).chosen["target"]
+    dear = lab.tune(a_load(), "target_value", lab.Setting(startup=120), space, lack_cost=1000).chosen["target"]
+    assert dear < cheap
+
+
+def test_a_report_stands_alone_and_trusts_no_text(mine: Path) -> None:
+    run = lab.simulate(str(mine), a_load("<b>"), lab.Setting())
+    text = page.run_page(run)
+    assert "&lt;b&gt;" in text
+    assert "<b> " not in text
+    assert "&amp; &lt;so&gt;" in text
+    assert 'src="http' not in text
+    assert "href" not in text
+    assert text.count("data:image/png;base64,") == 2
+
+
+def test_a_comparison_has_a_picture_for_each_run(mine: Path) -> None:
+    found = lab.compare([a_load()], ["hpa_v2", str(mine)], lab.Setting(), sweep=(0.6, 0.8))
+    text = page.comparison_page(found)
+    assert text.count("data:image/png;base64,") == 4
+    assert "geometric mean" in text
+
+
+def test_pictures_are_pictures_and_the_worst_hour_is_where_most_is_lacking() -> None:
+    load = lab.Load("made", np.concatenate((np.full(9000, 50.0), np.full(1000, 500.0), np.full(9000, 50.0))), 50.0, 1)
+    run = lab.simulate("target_value", load, lab.Setting())
+    assert plots.run_png(run).startswith(b"\x89PNG")
+    start, end = plots.worst_window(run)
+    assert start < 9000 < end
+
+
+def test_without_matplotlib_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(PlottingUnavailable, match=r"Install eventscaler\[lab\]"):
+        plots.run_png(lab.simulate("target_value", a_load(), lab.Setting()))
+
+
+def test_simulate_on_the_command_line(trace: Path, mine: Path, tmp_path: Path) -> None:
+    html, png = tmp_path / "report.html", tmp_path / "run.png"
+    given = ["simulate", "--trace", str(trace), "--policy", str(mine), "--html", str(html), "--png", str(png), "--json"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["trace"] == "shop"
+    assert document["figures"]["cost"] > 0
+    assert document["decisions"][0]["after"] != document["decisions"][0]["before"]
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert html.read_text().startswith("<!doctype html>")
+
+
+def test_compare_on_the_command_line(trace: Path, mine: Path) -> None:
+    given = [
+        "compare",
+        "--traces",
+        str(trace.parent),
+        "--policies",
+        f"hpa_v2,target_value,{mine}",
+        "--sweep",
+        "--only",
+        "30m",
+    ]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert "LOAD" in result.stdout
+    assert "geometric mean" in result.stdout
+    assert "at equal cost hpa_v2 lacks" in result.stderr
+    result = CliRunner().invoke(app, [*given, "--json"])
+    assert set(json.loads(result.stdout)["figures"]["shop"]) == {"hpa_v2", "target_value", str(mine)}
+
+
+def test_tune_on_the_command_line(trace: Path) -> None:
+    given = ["tune", "--trace", str(trace), "--policy", "target_value", "--vary", "target=0.5,0.9", "--json"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["chosen"]["target"] in {0.5, 0.9}
+    assert len(document["costs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        pytest.param(["simulate", "--policy", "hpa_v2"], "--trace: a trace is needed", id="no trace"),
+        pytest.param(["simulate", "--trace", "no.csv"], "cannot be read", id="no such file"),
+        pytest.param(["compare", "--traces", "nowhere"], "no CSV file in nowhere", id="no directory"),
+        pytest.param(["compare", "--policies", "hpa_v3"], "Did you mean hpa_v2", id="no policy"),
+        pytest.param(["simulate", "--trace", "x", "--with", "lack_cost"], "no KEY=VALUE", id="no value"),
+    ],
+)
+def test_wrong_usage_says_what_to_do(
+    given: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_text("0,1\n60,1\n")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 2
+    assert words in result.stderr
