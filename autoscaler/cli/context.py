@@ -88,10 +88,13 @@ def configured_service(configuration: Configuration, name: str) -> str:
     return name
 
 
-def open_configuration(given: Path | None, cache_dir: Path | None = None) -> Opened:
-    """Configuration and plugins, checked against each other. Raises `ConfigurationError` with every problem."""
+def open_configuration(given: Path | None, cache_dir: Path | None = None, *, in_process: bool = False) -> Opened:
+    """Configuration and plugins, checked against each other. Raises `ConfigurationError` with every problem.
+
+    ``in_process``: also foreign plugins are loaded into this process, for a replay that asks them all the time.
+    """
     loaded = load(configuration_path(given), os.environ, cache_dir=cache_dir)
-    plugins = load_plugins(loaded.configuration)
+    plugins = load_plugins(loaded.configuration, in_process=in_process)
     problems = plugin_problems(loaded, plugins)
     try:
         loaded = with_options(loaded, validator_of(plugins))
@@ -128,7 +131,7 @@ def validator_of(plugins: PluginHost) -> ValidateOptions:
     return validate
 
 
-def load_plugins(configuration: Configuration) -> PluginHost:
+def load_plugins(configuration: Configuration, *, in_process: bool = False) -> PluginHost:
     """The plugins that the configuration names and the policies that its services use."""
     uses = {
         use.use
@@ -137,9 +140,8 @@ def load_plugins(configuration: Configuration) -> PluginHost:
     }
     from autoscaler.plugin_host import PluginHost
 
-    return PluginHost.load(
-        configuration.plugins, configuration.directory, sorted(uses), configuration.trusted_plugins, os.environ
-    )
+    trusted = frozenset({*configuration.plugins, *uses}) if in_process else configuration.trusted_plugins
+    return PluginHost.load(configuration.plugins, configuration.directory, sorted(uses), trusted, os.environ)
 
 
 def set_of_settings(configuration: Configuration) -> list[Any]:

@@ -18,6 +18,7 @@ from autoscaler.cli import (
     letters,
     looking,
     project,
+    replaying,
     replicas,
     trail,
 )
@@ -55,7 +56,7 @@ def _root(
 
 _FAMILIES = (
     project, run_command, emitting, commands, looking, explaining, trail, replicas, hosts, letters,
-    laboratory,
+    laboratory, replaying,
 )  # fmt: skip
 for _family in _FAMILIES:
     _family.register(app)

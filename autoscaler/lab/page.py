@@ -53,13 +53,13 @@ def run_page(run: Run) -> str:
         for name in names
     )
     start, end = plots.worst_window(run)
+    hour, caption = plots.run_png(run, start, end), f"From {format_duration(start)} on."
     body = [
         f"<h1>{_text(run.policy)} on {_text(run.load.name)}</h1>",
         f'<p class="soft">{_text(told(run.setting))}</p>',
         f'<div class="cards">{cards}</div>',
         _picture(plots.run_png(run), "Supply over demand. Below: by how many replicas each decision changed it."),
-        "<h2>The worst hour</h2>",
-        _picture(plots.run_png(run, start, end), f"From {format_duration(start)} on."),
+        *([] if end - start >= len(run.ready) else ["<h2>The worst hour</h2>", _picture(hour, caption)]),
         _decisions(run.decisions),
         "<h2>All figures</h2>",
         _table(["", *(head for head, _ in COLUMNS.values())], [[run.policy, *_cells(figures)]]),
@@ -101,9 +101,9 @@ def _comparison_table(found: Comparison) -> str:
     for trace, of in found.figures.items():
         firsts.add(len(rows))
         for column, name in enumerate(COLUMNS, start=2):
-            best = min(figures[name] for figures in of.values())
-            for index, figures in enumerate(of.values()):
-                if figures[name] <= best and name != "changes_per_hour":
+            values = [figures[name] for figures in of.values()]
+            for index, value in enumerate(values):
+                if value == min(values) < max(values) and name != "changes_per_hour":
                     marks[len(rows) + index, column] = "best"
         rows += [[trace if not index else "", policy, *_cells(f)] for index, (policy, f) in enumerate(of.items())]
     for kind in ("arithmetic", "geometric"):

@@ -176,7 +176,7 @@ def means_png(found: Comparison) -> bytes:
             )
         axes.set_ylabel(label, fontsize=9, color=INK)
         axes.set_yscale("symlog", linthresh=0.1 if name == "theta_u" else 100)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=max(1.0, 1.1 * axes.get_ylim()[1]))
         _dress(axes)
     axes_of[0].legend(loc="upper right", ncols=len(found.policies), fontsize=8, frameon=False)
     axes_of[1].set_xticks(places, [trace.replace("_", "\n", 1) for trace in traces], fontsize=8)

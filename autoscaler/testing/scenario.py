@@ -18,10 +18,8 @@ from autoscaler.core.settings import Bounds, PolicyUse, ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.ports.stream import Batch, StoredMessage, Topic
 from autoscaler.testing.builders import NOW
-from autoscaler.testing.hosts import ScenarioHost
+from autoscaler.testing.driving import Driven, Unsettled
 
-TURNS_MAX = 1000
-"""Turns within one moment; more would be a decision that never settles."""
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 DEFAULTS = ServiceSettings(target="lab", target_kind="docker", bounds=Bounds(min=0, max=100, initial=1))
 
@@ -44,10 +42,7 @@ class Scenario:
         start_s: float = 1.0,
         deployed: bool = True,
     ) -> None:
-        # heavy: see the package
-        from autoscaler.engine.shard import Shard, ShardSetup  # noqa: PLC0415
-        from autoscaler.ledger.partition_record import PartitionRecord  # noqa: PLC0415
-        from autoscaler.plugin_host import PluginHost  # noqa: PLC0415
+        from autoscaler.plugin_host import PluginHost  # noqa: PLC0415 - heavy: see the package
 
         policies = {"policy": (policy, options), **others}
         self.plugins = PluginHost.of_modules(**{name: module for name, (module, _) in policies.items()})
@@ -56,12 +51,9 @@ class Scenario:
             settings, policies=uses, events=replace(settings.events, images=settings.events.images or ("*",))
         )
         self.service = service
-        self.now = NOW
-        self.records: list[Record] = []
-        self.host = ScenarioHost(start_s)
-        setup = ShardSetup("test", "test", 1, {service: self.settings}, self.plugins, self.host.look)
-        self.shard = Shard(0, setup, PartitionRecord(0, 1), {})
-        self.shard.warming = False
+        self._driven = Driven({service: self.settings}, self.plugins, NOW, start_s)
+        self.records = self._driven.records
+        self.host, self.shard = self._driven.host, self._driven.shard
         self._offsets = dict.fromkeys(Topic, 0)
         if deployed:
             self.deploy(f"{service}:1")
@@ -71,6 +63,11 @@ class Scenario:
         plain, problems = self.plugins.validate_options(name, options)
         assert not problems, "\n".join(str(problem) for problem in problems)  # noqa: S101 - an assertion of a test
         return plain
+
+    @property
+    def now(self) -> float:
+        """The moment, in seconds since the epoch."""
+        return self._driven.now
 
     @property
     def state(self) -> ServiceState:
@@ -121,7 +118,7 @@ class Scenario:
         """A replica ends as if it had crashed; the records that this leads to at once."""
         self.host.kill(slot)
         self.shard.observed(self.service, self.now)
-        return self._settle()
+        return self._driven.settle()
 
     def advance(self, seconds: float, every: float | None = None, **metrics: float) -> list[Record]:
         """Let time pass, deadlines and starts included; with ``every``, ``metrics`` are sampled each so many
@@ -129,22 +126,10 @@ class Scenario:
         first = len(self.records)
         until = self.now + seconds
         while every is not None and self.now + every <= until:
-            self._advance_to(self.now + every)
+            self._driven.advance_to(self.now + every)
             self._sample(metrics)
-        self._advance_to(until)
+        self._driven.advance_to(until)
         return self.records[first:]
-
-    def _advance_to(self, until: float) -> None:
-        while True:
-            dues = [due for due in (self.shard.next_due(), self.host.next_change()) if due is not None]
-            due = min(dues, default=until)
-            self.now = max(self.now, min(due, until))
-            if self.host.change(self.now):
-                self.shard.observed(self.service, self.now)
-            self.shard.due(self.now)
-            self._settle()
-            if due > until or (not dues and self.now >= until):
-                return
 
     def explain(self) -> str:
         """Every record so far, a line each: for the message of an assertion."""
@@ -161,21 +146,10 @@ class Scenario:
         message = StoredMessage(
             offset, round(self.now * 1000), self.service.encode(), json.dumps(event).encode(), headers
         )
-        self.shard.take(Batch(topic, 0, (message,)), self.now)
-        return self._settle()
-
-    def _settle(self) -> list[Record]:
-        """Decide, make it durable and act, until nothing is left to do at this moment."""
-        first = len(self.records)
-        for _ in range(TURNS_MAX):
-            if not self.shard.has_work:
-                return self.records[first:]
-            if self.shard.conclude(self.now) is not None:
-                self.records += self.shard.committed(self.now)
-            for action in self.shard.actions(self.now):
-                self.shard.outcome(self.host.perform(action, self.now), self.now)
-                self.shard.observed(self.service, self.now)
-        raise AssertionError(f"no rest after {TURNS_MAX} turns:\n{self.explain()}")
+        try:
+            return self._driven.take(Batch(topic, 0, (message,)))
+        except Unsettled as error:
+            raise AssertionError(f"{error}:\n{self.explain()}") from error
 
 
 def _line(record: Record) -> str:

@@ -98,7 +98,7 @@ def test_a_dear_lack_buys_more_replicas() -> None:
 
 
 def test_a_report_stands_alone_and_trusts_no_text(mine: Path) -> None:
-    run = lab.simulate(str(mine), a_load("<b>"), lab.Setting())
+    run = lab.simulate(str(mine), a_load("<b>", 90), lab.Setting())
     text = page.run_page(run)
     assert "&lt;b&gt;" in text
     assert "<b> " not in text
