@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import containers, latency, planner, resting, throughput
+from bench import containers, latency, planner, policies, resting, throughput
 from bench.child import ROOT
 from bench.figure import Figure
 from bench.machine import described
@@ -32,6 +33,7 @@ MEASURES: dict[str, Measure] = {
     "throughput": throughput.measure,
     "resting": resting.measure,
     "planner": planner.measure,
+    "policies": policies.measure,
 }
 """Groups of figures that share their parts, in the order of the table."""
 
@@ -41,6 +43,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="as little as shows that everything works; no figures")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(MEASURES), help=", ".join(MEASURES))
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json", help="where the JSON goes")
+    parser.add_argument("--traces", type=Path, metavar="DIR", help="loads for the policies; default: generated ones")
     parser.add_argument("--profile", metavar="DIRECTORY", help="write cProfile files of the rates there")
     return parser.parse_args(arguments)
 
@@ -68,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine, began = described(), time.monotonic()
     with ExitStack() as closing:
         directory = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="eventscaler-bench-")))
-        stage = Stage(directory, options.quick, closing)
+        traces = options.traces or os.environ.get("AUTOSCALER_BENCH_TRACES")
+        stage = Stage(directory, options.quick, closing, traces=Path(traces) if traces else None)
         figures, failed = asyncio.run(measure(stage, options.only or list(MEASURES), options.profile))
     show(figures, machine, time.monotonic() - began)
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,8 @@ class Stage:
     quick: bool
     closing: ExitStack
     token: str = field(default_factory=lambda: secrets.token_hex(3))
+    traces: Path | None = None
+    """A directory of loads for the policies; None: those that ship."""
 
     @cached_property
     def brokers(self) -> str:

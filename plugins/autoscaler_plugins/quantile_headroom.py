@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -67,6 +68,11 @@ class Options(Strict):
         """How often a bound has to hold."""
         return self.lack_cost / (self.lack_cost + 1)
 
+    @cached_property
+    def derived(self) -> tuple[headroom.Margins, float]:
+        """The margins as the arithmetic takes them, and `q`; worked out once."""
+        return headroom.Margins(self.guard, self.slack, self.margin_up, self.margin_down, self.margin_down_max), self.q
+
 
 @autoscaler.hookimpl
 def propose(
@@ -112,13 +118,10 @@ def sized(
     """The wish of the bound, or of the plain target where forecasts have been off; and why."""
     forecast = Forecast(*memory["now"])
     capacity, demand = options.per_replica, service.demand
-    margins = headroom.Margins(
-        options.guard, options.slack, options.margin_up, options.margin_down, options.margin_down_max
-    )
-    loads = headroom.Loads(load, forecast.trend, forecast.bound)
-    need, cap = headroom.need_and_cap(capacity, loads, margins)
+    margins, q = options.derived
+    need, cap = headroom.need_and_cap(capacity, headroom.Loads(load, forecast.trend, forecast.bound), margins)
     said = f"{load:.6g} {options.metric}, {forecast.model} {forecast.expected:.6g} within {forecast.bound:.6g}"
-    if is_off(forecast, options.q):
+    if is_off(forecast, q):
         need = cap = float(hpa.by_average_value(demand, options.guard * capacity, load))
         margins = headroom.Margins(options.guard, 0.0, 0.0, 0.0)
         said = f"{load:.6g} {options.metric} over {options.guard * capacity:g} a replica, as bounds have been off"

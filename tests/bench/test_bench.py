@@ -54,3 +54,18 @@ def test_quick_run_measures_and_writes_the_published_form(kafka_broker: object, 
     assert rate["target"] == "ratio >= 0.5"
     assert "samples_per_second_10000_services" in done.stdout
     assert "machine:" in done.stdout
+
+
+def test_quick_run_of_the_policies_needs_nothing_else(tmp_path: Path) -> None:
+    lines = [f"{60 * i},{3 + i % 5}" for i in range(30)]
+    (tmp_path / "shop.csv").write_text("\n".join(["t_seconds,value", *lines]) + "\n")
+    output = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "bench", "--quick", "--only", "policies", "--output", str(output)]
+    command += ["--traces", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=170)
+    assert done.returncode == 0, done.stderr[-4000:]
+    entries = {entry["name"]: entry for entry in json.loads(output.read_text())}
+    assert entries["policy_hpa_v2_per_s"]["ours"] > 0
+    assert entries["quantile_headroom_kb"]["met"] is True
+    assert entries["excess_geometric_percent"]["control"] > 0
+    assert "shop" in done.stderr

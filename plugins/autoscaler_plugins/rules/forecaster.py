@@ -19,6 +19,9 @@ from autoscaler_plugins.rules import headroom
 
 MODELS = ("now", "quick", "level", "season")
 ERRORS_MAX = 160
+KEPT = 5
+"""Forecasts in a horizon that are remembered until what they forecast is known: they overlap, and more of them say
+little more."""
 RECENT_MAX = 128
 HORIZON_MAX = RECENT_MAX - 8
 TREND_S = 120.0
@@ -143,21 +146,24 @@ class Forecaster:
         steps = min(steps, HORIZON_MAX)
         here = headroom.bucket(load, self.capacity)
         expected = self._expected(slot, load, steps)
-        bounds = self._bounds(expected)
         losses = self._losses_at(here)
         best = 0  # which always forecasts
         for model in range(1, len(MODELS)):
             if losses[model] < losses[best] and expected[model] == expected[model]:
                 best = model
-        due = slot + steps
-        if self.pending and self.pending[-1][0] > due:  # a shorter start-up was learnt
-            self.pending = [entry for entry in self.pending if entry[0] <= due]
-        self.pending.append(array("d", (due, steps, best, here, *expected, *bounds)))
+        if slot % -(-steps // KEPT) == 0:
+            bounds = [self._bound(model, value) for model, value in enumerate(expected)]
+            bound = bounds[best]
+            due = slot + steps
+            if self.pending and self.pending[-1][0] > due:  # a shorter start-up was learnt
+                self.pending = [entry for entry in self.pending if entry[0] <= due]
+            self.pending.append(array("d", (due, steps, best, here, *expected, *bounds)))
+        else:
+            bound = self._bound(best, expected[best])
         coverage = self.hits.bit_count() / self.settled if self.settled else 1.0
         trend = expected[1]
-        return Forecast(
-            MODELS[best], expected[best], bounds[best], load if math.isnan(trend) else trend, coverage, self.settled
-        )
+        trend = load if trend != trend else trend  # noqa: PLR0124 - not a number
+        return Forecast(MODELS[best], expected[best], bound, trend, coverage, self.settled)
 
     def _note_noise(self) -> None:
         """The variance of one sample: of white noise, a second difference has six times it."""
@@ -218,27 +224,21 @@ class Forecaster:
                 season = max(season, least)
         return max(load, least), quick, level, season
 
-    def _bounds(self, expected: tuple[float, ...]) -> list[float]:
-        """What loads stay below, by each model's errors at its level; not a number where it forecasts none."""
-        capacity, ranks = self.capacity, self.ranks
-        bounds = []
-        for errors, value in zip(self.errors, expected, strict=True):
-            if value != value:  # noqa: PLR0124 - not a number
-                bounds.append(value)
-                continue
-            level = headroom.bucket(value, capacity)
-            here = errors.ordered.get(level)
-            error: float | None
-            if here is not None and len(here) >= headroom.ERRORS_MIN:
-                error = replicas_of(here[ranks[len(here)] - 1])
-            else:
-                error = headroom.error_bound(level, errors.ordered, self.q, replicas_of)
-            if error is None:
-                bounds.append(headroom.UNTRIED_FACTOR * value)
-            else:
-                error *= capacity
-                bounds.append(value + error if error > -value / 2 else value / 2)
-        return bounds
+    def _bound(self, model: int, expected: float) -> float:
+        """What loads stay below, by the model's errors at this level; not a number where it forecasts none."""
+        if expected != expected:  # noqa: PLR0124 - not a number
+            return expected
+        level = headroom.bucket(expected, self.capacity)
+        ordered = self.errors[model].ordered
+        here = ordered.get(level)
+        error: float | None
+        if here is not None and len(here) >= headroom.ERRORS_MIN:
+            error = replicas_of(here[self.ranks[len(here)] - 1])
+        else:
+            error = headroom.error_bound(level, ordered, self.q, replicas_of)
+        if error is None:
+            return headroom.UNTRIED_FACTOR * expected
+        return expected + max(error * self.capacity, -expected / 2)
 
     def _learn(self, entry: array[float]) -> None:
         """Compare what was forecast with the highest load that came."""
@@ -258,7 +258,7 @@ class Forecaster:
             loss = (q * over if over > 0 else (q - 1) * over) / capacity
             before = losses[model]
             losses[model] = loss if before == UNTRIED_LOSS else FORGET * before + (1 - FORGET) * loss
-        hour = max(1, int(HOUR_S // self.period_s))
+        hour = max(1, int(HOUR_S // (self.period_s * -(-int(steps) // KEPT))))
         self.hits = (self.hits << 1 | (seen <= rest[count + int(best)])) & ((1 << hour) - 1)
         self.settled = min(self.settled + 1, hour)
 

@@ -7,8 +7,11 @@ bound.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 DUST = 1e-9
 """Of a replica: 3.0000000001 replicas are 3."""
@@ -72,16 +75,26 @@ def honest_trend(samples: Sequence[float], steps: int, noise: float, allowed: fl
     ``noise``: standard deviation of one sample. The fewest samples are taken with which noise moves the end of the line
     by no more than ``allowed``; what the slope owes to noise all the same is taken off it.
     """
-    count, longest = 2, len(samples)
-    while count < longest and noise * steps > allowed * math.sqrt(_spread(count)):
+    longest = len(samples)
+    enough = noise * steps / allowed if allowed > 0 else math.inf
+    enough *= enough
+    count = 2
+    while count < longest and _spread(count) < enough:
         count = min(longest, count + max(1, count // 3))
     line = samples[longest - count :]
-    middle = (count - 1) / 2
-    spread = _spread(count)
-    slope = sum((i - middle) * y for i, y in enumerate(line)) / spread
+    weights, spread = _weights(count)
+    slope: float = sum(map(operator.mul, weights, line)) / spread
     if slope:
         slope *= max(0.0, 1 - noise * noise / (spread * slope * slope))
-    return sum(line) / count + slope * middle + max(slope, 0.0) * steps
+    end = sum(line) / count + slope * weights[-1]
+    return end + slope * steps if slope > 0 else end
+
+
+@lru_cache(maxsize=128)
+def _weights(count: int) -> tuple[tuple[float, ...], float]:
+    """Distances of equal steps from their middle, and the sum of their squares."""
+    middle = (count - 1) / 2
+    return tuple(i - middle for i in range(count)), _spread(count)
 
 
 def _spread(count: int) -> float:
@@ -127,8 +140,7 @@ def bound(forecast: float, capacity: float, ordered: Mapping[int, Sequence[float
     return UNTRIED_FACTOR * forecast if error is None else forecast + max(error, -forecast / 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Loads:
+class Loads(NamedTuple):
     """The load seen, its trend, and its bound."""
 
     seen: float
