@@ -120,7 +120,7 @@ def _endpoints(context: typer.Context, service: Service, config: Config = None, 
         configured_service(configuration, service)
         pool, available = asyncio.run(_addresses(configuration, service))
         settings = configuration.services[service]
-        route = settings.route.listen if settings.route is not None else None
+        route = None if settings.route is None else settings.route.listen or f"router {settings.route.router}"
         found = _endpoint_documents(configuration, service, pool, available)
         for problem in pool.problems:
             say(f"note: {problem}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autoscaler.adapters.pretend.target import PretendTarget
 from autoscaler.adapters.streams import client_for, member_for
 from autoscaler.cli.context import Opened
-from autoscaler.configuration.settings import Configuration
+from autoscaler.configuration.settings import Configuration, RouterSettings
+from autoscaler.core.settings import Route
+from autoscaler.engine.routing import Routing
 from autoscaler.ports.router import Router
 from autoscaler.ports.stream import StreamClient
 from autoscaler.ports.target import Target
@@ -41,14 +43,38 @@ def pretended(configuration: Configuration) -> dict[str, Target]:
     }
 
 
-def router_of(configuration: Configuration, on_demand: Callable[[str], None] | None = None) -> Router | None:
-    """The embedded router, where any service is routed."""
+def router_of(configuration: Configuration) -> Router | None:
+    """What carries the requests of the services that have a route; None where none has."""
     routes = {name: s.route for name, s in configuration.services.items() if s.route is not None}
     if not routes:
         return None
     from autoscaler.adapters.router.embedded import EmbeddedRouter
 
-    return EmbeddedRouter(routes, on_demand=on_demand)
+    inside = {service: route for service, route in routes.items() if not route.router}
+    embedded = EmbeddedRouter(inside)
+    if len(inside) == len(routes):
+        return embedded
+    by_service: dict[str, Router] = dict.fromkeys(inside, embedded)
+    held: dict[str, Route] = {}
+    for name, settings in configuration.routers.items():
+        of_it = {service: route for service, route in routes.items() if route.router == name}
+        haproxy = _haproxy(settings, of_it)
+        by_service.update(dict.fromkeys(of_it, haproxy))
+        host = f"[{settings.activator}]" if ":" in settings.activator else settings.activator
+        held.update({each: replace(route, listen=f"{host}:0") for each, route in of_it.items() if route.hold})
+    return Routing(by_service, EmbeddedRouter(held), frozenset(held))
+
+
+def _haproxy(settings: RouterSettings, routes: Mapping[str, Route]) -> Router:
+    from autoscaler.adapters.haproxy.own_process import OwnProcess
+    from autoscaler.adapters.haproxy.router import HaproxyRouter
+    from autoscaler.adapters.haproxy.runtime import Runtime
+
+    if settings.dir is None:
+        backends = {service: route.backend or service for service, route in routes.items()}
+        return HaproxyRouter(settings.name, Runtime(settings.socket), backends)
+    own = OwnProcess(settings.program, settings.dir, {service: route.listen for service, route in routes.items()})
+    return HaproxyRouter(settings.name, own.runtime, {service: service for service in routes}, own)
 
 
 def observing(configuration: Configuration) -> Configuration:

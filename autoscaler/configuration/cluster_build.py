@@ -27,6 +27,7 @@ from autoscaler.configuration.models import (
     TargetModel,
 )
 from autoscaler.configuration.placement_build import TAINT_EFFECTS, taint_parts
+from autoscaler.configuration.route_build import build_router
 from autoscaler.configuration.services import NAME_REMEDY
 from autoscaler.configuration.settings import (
     HostSettings,
@@ -34,6 +35,7 @@ from autoscaler.configuration.settings import (
     HttpSettings,
     PrometheusSettings,
     Registry,
+    RouterSettings,
     StreamSecurity,
     StreamSettings,
     TargetSettings,
@@ -243,6 +245,23 @@ class ClusterBuilder:
             cert_file=self._needed_file(model.cert_file, *at, "cert_file"),
             key_file=self._needed_file(model.key_file, *at, "key_file"),
         )
+
+    def routers(self, model: ClusterModel) -> dict[str, RouterSettings]:
+        """The routers by name; a service without one of them has the embedded one."""
+        found: dict[str, RouterSettings] = {}
+        for name, item in model.routers.items():
+            at = ("routers", name)
+            if not is_name(name):
+                self._complain(at, "not a usable name for a router", NAME_REMEDY)
+
+            def complain(key: str, what: str, remedy: str, at: tuple[Step, ...] = at) -> None:
+                self._complain((*at, key), what, remedy)
+
+            found[name] = build_router(name, item, self.files.resolve, complain)
+            reached = found[name].socket or str(found[name].dir)
+            if any((other.socket or str(other.dir)) == reached for other in list(found.values())[:-1]):
+                self._complain(at, "is the same HAProxy as another router", "Keep one of them.")
+        return found
 
     def prometheus(self, model: ClusterModel) -> tuple[PrometheusSettings, ...]:
         """The Prometheus servers to poll."""

@@ -12,11 +12,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from autoscaler.configuration.settings import Configuration, HostSettings, StreamSettings, TargetSettings
+from autoscaler.configuration.settings import (
+    Configuration,
+    HostSettings,
+    RouterSettings,
+    StreamSettings,
+    TargetSettings,
+)
 from autoscaler.core.amount import Amount
 from autoscaler.core.quantities import format_duration
 from autoscaler.core.revision import Health, RevisionSpec
-from autoscaler.core.settings import Permissions, PlacementRules, PolicyUse, ServiceSettings, StepLimit
+from autoscaler.core.settings import Permissions, PlacementRules, PolicyUse, Route, ServiceSettings, StepLimit
 
 HIDDEN = "***"
 _SECRET_NAME = re.compile(r"pass|secret|token|key|credential|auth|dsn|private|cookie|signature", re.IGNORECASE)
@@ -55,6 +61,7 @@ def effective_cluster(configuration: Configuration) -> Tree:
             for registry in configuration.registries
         ],
         "targets": {name: _target(target) for name, target in configuration.targets.items()},
+        "routers": {name: _router(router) for name, router in configuration.routers.items()},
         "metrics": {
             "prometheus": [
                 {
@@ -69,6 +76,17 @@ def effective_cluster(configuration: Configuration) -> Tree:
         "plugins": [
             {"plugin": name, "trusted": name in configuration.trusted_plugins} for name in configuration.plugins
         ],
+    }
+
+
+def _router(router: RouterSettings) -> Tree:
+    if router.socket:
+        return {"kind": "haproxy", "socket": router.socket, "activator": router.activator}
+    return {
+        "kind": "haproxy",
+        "dir": _path(router.dir),
+        "program": router.program,
+        "activator": router.activator,
     }
 
 
@@ -152,7 +170,18 @@ def effective_service(settings: ServiceSettings) -> Tree:
         "event_env": list(settings.events.event_env),
         "allow": _allow(settings.allow),
         "revision": None if settings.revision is None else _revision(settings.revision),
-        "route": None if settings.route is None else {"listen": settings.route.listen, "port": settings.route.port},
+        "route": None if settings.route is None else _route(settings.route),
+    }
+
+
+def _route(route: Route) -> Tree:
+    return {
+        "listen": route.listen or None,
+        "port": route.port,
+        "router": route.router or None,
+        "backend": route.backend or None,
+        "hold": route.hold,
+        "hold_for": seconds(route.hold_for_s),
     }
 
 

@@ -98,7 +98,8 @@ def _from_tree(gathered: Gathered, path: Path) -> Loaded:
     targets = cluster.targets(model)
     declared = root.get("targets")
     unusable = frozenset(declared if isinstance(declared, Block) else ()) - targets.keys()
-    services = build_services(root, ServiceBuilder(targets, unusable, files).build)
+    routers = cluster.routers(model)
+    services = build_services(root, ServiceBuilder(targets, unusable, files, routers).build)
     found.extend(services.problems)
     plugins, trusted = cluster.plugins(model)
     configuration = Configuration(
@@ -110,6 +111,7 @@ def _from_tree(gathered: Gathered, path: Path) -> Loaded:
         http=cluster.http(model.http),
         registries=cluster.registries(model),
         prometheus=cluster.prometheus(model),
+        routers=MappingProxyType(routers),
         plugins=plugins,
         trusted_plugins=trusted,
     )

@@ -195,11 +195,34 @@ class AllowModel(Strict):
     memory: ByteSize = 0
 
 
-class RouteModel(Strict):
-    """The embedded router in front of the service: listens there and forwards to the revision's port of that name."""
+class RouterModel(Strict):
+    """A HAProxy that carries services' requests."""
 
-    listen: Address
+    kind: Literal["haproxy"]
+    socket: Annotated[str, Field(pattern=r"^(/[^\s]{1,106}|[A-Za-z0-9._:\[\]-]{1,253}:[0-9]{1,5})$")] | None = None
+    """The stats socket (level admin) of a HAProxy that runs already: an absolute path, or host:port."""
+    dir: FileName | None = None
+    """Where one that is started by the autoscaler keeps its configuration and sockets; default .autoscaler/<name>."""
+    program: FileName | None = None
+    """The program to start; default haproxy."""
+    activator: Annotated[str, Field(pattern=r"^[0-9A-Fa-f.:]{2,45}$")] = "127.0.0.1"
+    """This machine's address as HAProxy reaches it: requests for a service at zero are held there."""
+
+
+class RouteModel(Strict):
+    """What carries the service's requests to the revision's port of that name."""
+
+    listen: Address | None = None
+    """Where clients come; not for a HAProxy that runs already, whose own configuration says it."""
     port: Annotated[str, Field(max_length=32)] = ""
+    router: Name | None = None
+    """One of `routers`; default: the embedded one."""
+    backend: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None
+    """The backend of a HAProxy that runs already; default: the service's name."""
+    hold: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """So many requests wait for the first replica of a service that has none, and bring it up from zero; 0: none."""
+    hold_for: PositiveDuration = 30.0
+    """How long one waits before it is answered 503."""
 
 
 class ServiceModel(Strict):
@@ -249,6 +272,7 @@ class ClusterModel(Strict):
     http: HttpModel | None = None
     registries: list[RegistryModel] = []
     targets: dict[str, TargetModel] = {}
+    routers: dict[str, RouterModel] = {}
     metrics: MetricsModel = MetricsModel()
     plugins: list[FileName | PluginModel] = []
 

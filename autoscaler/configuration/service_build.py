@@ -18,7 +18,8 @@ from autoscaler.configuration.files import FileCheck
 from autoscaler.configuration.freeze_windows import parse_freeze
 from autoscaler.configuration.models import AllowModel, GuardsModel, ReplicasModel, ServiceModel, StepModel
 from autoscaler.configuration.placement_build import build_placement
-from autoscaler.configuration.settings import TargetSettings
+from autoscaler.configuration.route_build import build_route
+from autoscaler.configuration.settings import RouterSettings, TargetSettings
 from autoscaler.configuration.strict import UseModel
 from autoscaler.configuration.update_build import build_update
 from autoscaler.configuration.vocabulary import Step, suggestion
@@ -75,6 +76,7 @@ class ServiceBuilder:
     targets: Mapping[str, TargetSettings]
     unusable_targets: frozenset[str]
     files: FileCheck
+    routers: Mapping[str, RouterSettings] = field(default_factory=dict)
     _body: Block = field(init=False)
     _problems: list[Problem] = field(default_factory=list)
     _parts: dict[str, Any] = field(default_factory=dict)
@@ -254,13 +256,8 @@ class ServiceBuilder:
     def _route(self, model: ServiceModel, revision: RevisionSpec | None) -> Route | None:
         if model.route is None:
             return None
-        host, port = model.route.listen
-        name = model.route.port
-        known = [known for known, _ in revision.ports] if revision else []
-        if known and name and name not in known:
-            self._complain(("route", "port"), "names no port of the revision", suggestion(name, known))
-        if len(known) > 1 and not name:
-            self._complain(
-                ("route", "port"), "is missing, and the revision has several ports", f"Name one of {', '.join(known)}."
-            )
-        return Route(listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}", port=name)
+
+        def complain(key: str, what: str, remedy: str) -> None:
+            self._complain(("route", key), what, remedy)
+
+        return build_route(model.route, revision, self.routers, complain)

@@ -106,6 +106,20 @@ class TargetSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RouterSettings:
+    """A HAProxy: one that somebody else runs, reached at ``socket``, or one that we start below ``dir``.
+
+    ``activator``: this member's address as HAProxy reaches it, for requests that are held.
+    """
+
+    name: str
+    socket: str = ""
+    dir: Path | None = None
+    program: str = "haproxy"
+    activator: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
 class PrometheusSettings:
     """One Prometheus to poll. ``queries``: service -> metric name -> PromQL."""
 
@@ -130,6 +144,7 @@ class Configuration:
     http: HttpSettings | None = None
     registries: tuple[Registry, ...] = ()
     prometheus: tuple[PrometheusSettings, ...] = ()
+    routers: Mapping[str, RouterSettings] = field(default_factory=lambda: MappingProxyType({}))
     plugins: tuple[str, ...] = ()
     trusted_plugins: frozenset[str] = frozenset()
     digest: str = ""

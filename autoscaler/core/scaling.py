@@ -35,8 +35,12 @@ class Wish:
 def combine(votes: tuple[PolicyVote, ...], demand: int, rule: str) -> Wish | None:
     """The combined wish of the scaling votes, or None where no policy has an opinion. Ties: the first policy listed."""
     best: Wish | None = None
+    floor: Wish | None = None
     for vote in votes:
         wish = _wish_of(vote, demand)
+        if vote.floor:
+            floor = wish
+            continue
         if wish is None:
             continue
         if best is None or (wish.to > best.to if rule == "max" else wish.to < best.to):
@@ -47,7 +51,9 @@ def combine(votes: tuple[PolicyVote, ...], demand: int, rule: str) -> Wish | Non
         and best.to < demand
         and any(vote.unknown and not vote.rollback for vote in votes)
     ):
-        return Wish(demand, best.winner, "a policy is unknown: today's demand is kept", "unknown")
+        best = Wish(demand, best.winner, "a policy is unknown: today's demand is kept", "unknown")
+    if floor is not None and (demand if best is None else best.to) < floor.to:
+        return floor
     return best
 
 

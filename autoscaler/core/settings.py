@@ -210,11 +210,19 @@ class Permissions:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The embedded router's listener in front of a service: ``listen`` host:port, ``port`` a port name of the
-    revision."""
+    """What stands in front of a service: ``port`` is a port name of the revision.
+
+    ``router``: the name of a configured router, empty for the embedded one. ``listen``: host:port, empty where
+    HAProxy's own configuration says it; ``backend``: the name that it has there. At most ``hold`` requests wait for a
+    first replica, each at most ``hold_for_s``; with 0 none does, and none brings the service up from zero.
+    """
 
     listen: str
     port: str = ""
+    router: str = ""
+    backend: str = ""
+    hold: int = 100
+    hold_for_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class PolicyVote:
 
     ``unknown`` is why there is no usable answer (metric unknown, plugin raised, late): the vote then wishes today's
     demand. ``metrics``: the signals it looked at. ``rollback``: the policy is one that votes on revisions, not on
-    demand.
+    demand. ``floor``: its number is a least one, however the others are combined.
     """
 
     policy: str
@@ -27,6 +27,7 @@ class PolicyVote:
     unknown: str = ""
     metrics: tuple[str, ...] = ()
     rollback: bool = False
+    floor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from autoscaler.engine.failpoints import hit
 from autoscaler.engine.observer import Observer
 from autoscaler.engine.supervision import Supervision
 from autoscaler.errors import TargetError
-from autoscaler.ports.router import Router
 from autoscaler.ports.target import Target
 
 LOOK_AGAIN_S = 1.0
@@ -36,6 +35,13 @@ class Report(Protocol):
         """The replica may be planned for again."""
 
 
+class Drains(Protocol):
+    """What takes a replica out of traffic."""
+
+    async def drained(self, service: str, name: str, timeout_s: float) -> bool:
+        """True as soon as it has no request and gets none; False after ``timeout_s``."""
+
+
 class Actuator:
     """Runs actions as tasks; one per action, none waits for another."""
 
@@ -44,12 +50,12 @@ class Actuator:
         targets: Mapping[str, Target],
         observer: Observer,
         supervision: Supervision,
-        router: Router | None = None,
+        traffic: Drains | None = None,
     ) -> None:
         self._targets = targets
         self._observer = observer
         self._supervision = supervision
-        self._router = router
+        self._traffic = traffic
         self._running: set[asyncio.Task[None]] = set()
 
     def run(self, target: str, action: Action, report: Report, may_act: Callable[[], bool]) -> asyncio.Task[None]:
@@ -109,8 +115,8 @@ class Actuator:
                 case Start():
                     return await target.start(action)
                 case StopReplica():
-                    if self._router is not None and action.drain_s > 0:
-                        await self._router.drained(action.service, action.name, action.drain_s)
+                    if self._traffic is not None and action.drain_s > 0:
+                        await self._traffic.drained(action.service, action.name, action.drain_s)
                         if not may_act():
                             return None
                     return await target.stop(action)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from autoscaler.core.activation import idle_since
 from autoscaler.core.facts import SignalReading
 from autoscaler.core.observation import ServiceFacts
 from autoscaler.core.rollout import Advancing, Held, Idle, RollingBack, Soaking
@@ -95,6 +96,7 @@ def stimulus_for(
         covered, zero = volatile.signals.coverage(volatile.metrics, at, scaling.max_age_s)
         # Samples read again after a take-over cover a time whose wishes nobody remembers.
         covered = None if covered is None else max(covered, volatile.judged_since)
+        zero = idle_since(settings.route, volatile.signals, zero)
     return Evaluate(
         at=at,
         sampled=sampled,
@@ -130,7 +132,7 @@ def _remember_names(volatile: Volatile, votes: tuple[PolicyVote, ...]) -> None:
             if not volatile.vetting.issuperset(vote.metrics):
                 seen = {name for name in vote.metrics if volatile.signals.series(name) is not None}
                 volatile.vetting |= seen
-        elif vote.metrics is not volatile.metrics and not set(vote.metrics) <= set(volatile.metrics):
+        elif not vote.floor and vote.metrics is not volatile.metrics and not set(vote.metrics) <= set(volatile.metrics):
             volatile.metrics = tuple(dict.fromkeys((*volatile.metrics, *vote.metrics)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from autoscaler.core.activation import activation
 from autoscaler.core.deadlines import next_evaluation
 from autoscaler.core.decide import decide
 from autoscaler.core.observation import ServiceFacts
@@ -154,6 +155,7 @@ class Evaluator:
     ) -> bool:
         self._counters.evaluations += 1
         volatile = self.volatile.get(service) or self._made(service)
+        votes += activation(settings.route, volatile.signals, at, settings.scaling.max_age_s)
         state = self._conclusion.present(service)
         self._set_wake(service, votes, state, settings, at)
         stimulus = stimulus_for(state, settings, volatile, votes, at, sampled=sampled)

@@ -21,6 +21,7 @@ from autoscaler.engine.actuator import Actuator
 from autoscaler.engine.announcing import announcement
 from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.counters import Counters
+from autoscaler.engine.demand import Demand
 from autoscaler.engine.garbage import LongLived
 from autoscaler.engine.intake import home_partition
 from autoscaler.engine.observer import Observer
@@ -31,7 +32,7 @@ from autoscaler.engine.traffic import Traffic
 from autoscaler.errors import StreamError
 from autoscaler.plugin_host import EvaluationRequest, PluginHost
 from autoscaler.ports.router import Router
-from autoscaler.ports.stream import Outgoing, StreamClient, StreamMember
+from autoscaler.ports.stream import Headers, Outgoing, StreamClient, StreamMember, Topic
 from autoscaler.ports.target import Target
 
 POLL_S = 0.1
@@ -71,7 +72,10 @@ class Member:
         self.runners: dict[int, Runner] = {}
         self.supervision = Supervision()
         self.observer = Observer(parts.targets, parts.clock, self._hosts_changed, self._health_of, self.supervision)
-        self.traffic = Traffic(parts.router, parts.configuration.services, self.observer)
+        self.traffic = Traffic(parts.router, parts.configuration.services, self.observer, self.supervision)
+        if parts.router is not None:
+            source = f"/eventscaler/{parts.configuration.cluster}/{parts.member_id}"
+            parts.router.hear_demand(Demand(source, self._publish_sample, self.supervision).heard)
         self.connected = False
         self.polled_at = 0.0
         self.failed = False
@@ -83,7 +87,7 @@ class Member:
         self._client_open = False
         self._joined = False
         self._told_away = False
-        self._actuator = Actuator(parts.targets, self.observer, self.supervision, parts.router)
+        self._actuator = Actuator(parts.targets, self.observer, self.supervision, self.traffic)
         self._setup: ShardSetup | None = None
         self._runner_parts: RunnerParts | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -132,6 +136,7 @@ class Member:
         for partition in partitions:
             for service in self._home.get(partition, frozenset()):
                 self.observer.watch_again(service)
+                self.traffic.forget(service)
 
     # Life.
 
@@ -259,6 +264,11 @@ class Member:
             return
         await self.parts.client.publish(outgoing.topic, outgoing.key, outgoing.value or b"", outgoing.headers)
 
+    async def _publish_sample(self, topic: Topic, key: bytes, value: bytes, headers: Headers) -> None:
+        if not self._client_open:
+            raise StreamError("the stream is not open yet")
+        await self.parts.client.publish(topic, key, value, headers)
+
     def _noted(self, shard: Shard, records: Sequence[Record]) -> None:
         for record in records:
             self.counters.records[record.type] += 1
@@ -287,8 +297,9 @@ class Member:
             state = shard.states.get(service)
             if state is not None:
                 self.observer.watch_again(service)
-                self.traffic.refresh(service, state)
                 shard.observed(service, now)
+        for service in self.traffic.routed:
+            self.traffic.refresh(service, shard.states.get(service))
 
     def _hosts_changed(self, service: str) -> None:
         if not service:

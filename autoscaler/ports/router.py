@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+WEIGHT_MAX = 256
+ACTIVATOR = "activator"
+"""The backend of a service at zero: it holds requests until there is a replica. No replica has a name without dots."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A replica that may receive requests: its name, ``host:port``, and a weight of 0 to 100."""
+    """A replica that may receive requests: its name, ``host:port``, and a weight of 0 to 256 (HAProxy's range)."""
 
     name: str
     address: str
@@ -17,16 +21,29 @@ class Backend:
 
 
 class Router(Protocol):
-    """Routes requests of services to backends."""
+    """Routes requests of services to backends. All raise `TargetError` and nothing else."""
 
     async def open(self) -> None:
-        """Listen. Raises `TargetError` where a listen address is taken, naming it."""
+        """Ready for backends. Raises ``refused`` where a listen address is taken, or what is configured is not there,
+        naming it; that a router of its own cannot be reached now is no reason to raise."""
 
     async def set_backends(self, service: str, backends: Sequence[Backend]) -> None:
-        """New requests go to exactly these from now on; requests in flight on others end by themselves."""
+        """New requests go to exactly these from now on; requests in flight on others end by themselves.
+
+        Where it raises, the backends are kept in mind and become true as soon as the router can be reached. A service
+        without a route is left alone.
+        """
 
     async def drained(self, service: str, name: str, timeout_s: float) -> bool:
-        """True as soon as no request is in flight on that backend, False after ``timeout_s``."""
+        """True as soon as that backend gets no new request and none is in flight on it, False after ``timeout_s``."""
+
+    async def forget(self, service: str) -> None:
+        """The service is another member's now: its backends are left as they are."""
+
+    def hear_demand(self, heard: Callable[[str, int], None]) -> None:
+        """``heard(service, waiting)`` is told how many requests of a service wait for a first replica, whenever that
+        changes, 0 included; it must not raise."""
 
     async def close(self) -> None:
-        """Stop listening; requests in flight get a short grace."""
+        """Let go: what runs inside this process stops listening and gives requests in flight a short grace, a router
+        of its own goes on."""

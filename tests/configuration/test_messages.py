@@ -31,7 +31,7 @@ SERVICE_CASES = {
     ),
     "unknown key far from all": (
         "route: {listen: '127.0.0.1:80', zzz: 1}",
-        f"{AT}.route.zzz: there is no such key. Known here: listen, port.",
+        f"{AT}.route.zzz: there is no such key. Known here: listen, port, router, backend, hold, hold_for.",
     ),
     "duration without unit": (
         "scaling: {idle: 30}",

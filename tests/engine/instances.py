@@ -19,6 +19,7 @@ from autoscaler.core.state import ServiceState
 from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.face import MemberFace
 from autoscaler.engine.member import Member, MemberParts
+from autoscaler.errors import TargetError
 from autoscaler.events.writing import control_event, deployment_event, message_of, metric_event
 from autoscaler.ledger.audit import read_audit
 from autoscaler.ledger.partition_record import PartitionRecord, decode_partition, encode_partition, partition_key
@@ -70,7 +71,10 @@ class RecordingRouter:
 
     told: list[tuple[str, list[Backend]]] = field(default_factory=list)
     drains: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
     slow: asyncio.Event | None = None
+    failing: TargetError | None = None
+    heard: Callable[[str, int], None] | None = None
 
     async def open(self) -> None:
         """Nothing to open."""
@@ -80,10 +84,18 @@ class RecordingRouter:
         if waits is not None:
             await waits.wait()
         self.told.append((service, list(backends)))
+        if self.failing is not None:
+            raise self.failing
 
     async def drained(self, service: str, name: str, timeout_s: float) -> bool:
         self.drains.append(name)
         return True
+
+    async def forget(self, service: str) -> None:
+        self.forgotten.append(service)
+
+    def hear_demand(self, heard: Callable[[str, int], None]) -> None:
+        self.heard = heard
 
     async def close(self) -> None:
         """Nothing to close."""

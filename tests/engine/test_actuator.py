@@ -13,8 +13,7 @@ from autoscaler.core.actions import Action, Outcome, Remove, Resolve, StopReplic
 from autoscaler.core.revision import RevisionSpec
 from autoscaler.core.world import HostView
 from autoscaler.engine import actuator as actuator_module
-from autoscaler.engine.actuator import Actuator
-from autoscaler.ports.router import Router
+from autoscaler.engine.actuator import Actuator, Drains
 from tests.engine.scripted_target import ScriptedTarget, Watched, observing
 
 pytestmark = pytest.mark.timeout(30)
@@ -53,7 +52,7 @@ async def at_work(target: ScriptedTarget, router: object = None) -> AsyncIterato
     watched = observing(target)
     await watched.observer.open()
     target.listed.clear()
-    given: Router | None = router  # type: ignore[assignment]
+    given: Drains | None = router  # type: ignore[assignment]
     try:
         yield Actuator({"edge": target}, watched.observer, watched.supervision, given), watched, Notes(target)
     finally:

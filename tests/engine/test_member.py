@@ -88,12 +88,27 @@ async def test_after_a_take_over_what_runs_is_watched_and_gets_its_traffic() -> 
             backends = [Backend("shop.web.s0.r1.1", address), Backend("shop.web.s1.r1.2", address)]
             await eventually(lambda: router.told and router.told[-1] == ("web", backends))
             (shard,) = working.member.shards()
-            world = working.member.observer.world("web", "edge", 0.0, 1, frozenset(), 0.0)
-            assert [replica.healthy for replica in world.replicas] == [True, True]
+            replicas = working.member.observer.replicas
+            await eventually(lambda: [replica.healthy for replica in replicas("web")] == [True, True])
             assert working.face.services()[0]["actual"] == 2
             await working.rests()
             assert shard.states["web"].demand == 2
         assert target.calls == []
+
+
+async def test_held_requests_of_a_service_at_zero_bring_its_first_replica() -> None:
+    log, router = a_log_of_a_running_service(0), RecordingRouter()
+    services = {"web": quick_settings(route=Route("127.0.0.1:0", "http"))}
+    async with at_work(log, services, target=ScriptedTarget(), router=router) as working:
+        await eventually(lambda: router.told == [("web", [])])
+        assert router.heard is not None
+        router.heard("web", 2)
+        await eventually(lambda: [shard.states["web"].demand for shard in working.member.shards()] == [1])
+        router.heard("web", 0)
+        (shard,) = working.member.shards()
+        reason = shard.states["web"].conclusion
+        assert reason is not None
+        assert reason.winner == "activation"
 
 
 async def test_what_is_no_longer_ours_is_asked_for_nothing() -> None:

@@ -14,6 +14,7 @@ from autoscaler.core.settings import Route
 from autoscaler.core.state import ServiceState
 from autoscaler.core.world import ObservedReplica
 from autoscaler.engine.traffic import Traffic
+from autoscaler.errors import TargetError
 from autoscaler.ports.router import Backend
 from tests.core.builders import a_service, some_settings
 from tests.engine.instances import RecordingRouter
@@ -36,7 +37,7 @@ async def routed(*replicas: ObservedReplica, port: str = "http") -> AsyncIterato
     services = {"web": some_settings(route=Route("127.0.0.1:0", port)), "api": some_settings()}
     await watched.observer.open()
     try:
-        yield Traffic(router, services, watched.observer), watched, router
+        yield Traffic(router, services, watched.observer, watched.supervision), watched, router
     finally:
         await watched.observer.close()
 
@@ -97,3 +98,56 @@ async def test_the_last_that_is_told_is_the_newest_however_slow_the_router_is() 
         slow.set()
         await settle()
         assert [backend.name for backend in router.told[-1][1]] == ["shop.web.c0"]
+
+
+async def test_one_that_was_available_keeps_its_requests_until_it_is_known_to_be_sick() -> None:
+    unasked, never = a_replica(0, own_check=True, healthy=None), a_replica(1, own_check=True, healthy=None)
+    state = a_service(2)
+    state = replace(state, replicas=(state.replicas[0], replace(state.replicas[1], available_at=None)))
+    async with routed(unasked, never) as (traffic, _, router):
+        assert await names_told(traffic, router, state) == ["shop.web.c0"]
+
+
+async def test_what_the_core_says_of_revisions_becomes_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoscaler.engine.traffic.shares", lambda state, settings: ((1, 90), (2, 10)))
+    old, new, late = a_replica(0), replace(a_replica(1), revision=2), replace(a_replica(2), revision=2)
+    state = a_service(3)
+    first, second, third = state.replicas
+    canaries = (replace(second, revision=2), replace(third, revision=2, available_at=None))
+    async with routed(old, new, late) as (traffic, _, router):
+        await names_told(traffic, router, replace(state, replicas=(first, *canaries)))
+        told = {backend.name: backend.weight for backend in router.told[-1][1]}
+        assert told["shop.web.c2"] == 0, "healthy, and not available yet"
+        assert told["shop.web.c0"] == 9 * told["shop.web.c1"] > 0
+
+
+async def test_a_router_that_is_away_is_told_no_more_than_once_of_each_change_and_stops_nobody() -> None:
+    async with routed(a_replica(0), a_replica(1)) as (traffic, watched, router):
+        router.failing = TargetError("away", "unavailable")
+        await names_told(traffic, router, a_service(2))
+        await names_told(traffic, router, a_service(1))
+        assert (len(router.told), traffic.failures, watched.crashes) == (2, 2, [])
+
+
+async def test_draining_waits_until_the_router_has_been_told() -> None:
+    async with routed(a_replica(0), a_replica(1)) as (traffic, _, router):
+        router.slow = slow = asyncio.Event()
+        traffic.refresh("web", a_service(1))
+        await settle()
+        draining = asyncio.create_task(traffic.drained("web", "shop.web.c1", 5.0))
+        await settle()
+        assert router.drains == []
+        slow.set()
+        assert await draining
+        assert router.drains == ["shop.web.c1"]
+
+
+async def test_another_members_service_is_forgotten_and_told_anew_when_it_comes_back() -> None:
+    async with routed(a_replica(0)) as (traffic, _, router):
+        await names_told(traffic, router, a_service(1))
+        traffic.forget("web")
+        traffic.forget("api")
+        await settle()
+        assert router.forgotten == ["web"]
+        await names_told(traffic, router, a_service(1))
+        assert len(router.told) == 2

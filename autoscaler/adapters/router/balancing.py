@@ -71,7 +71,8 @@ class Upstream:
 
 @dataclass(slots=True)
 class Traffic:
-    """Counts of one service since the start: ``failed`` are answers 502 to 504 of the router itself."""
+    """Counts of one service since the start: ``failed`` are answers 502 to 504 of the router itself, ``held`` requests
+    that waited for a replica."""
 
     requests: int = 0
     failed: int = 0
@@ -83,15 +84,16 @@ class Pool:
     """The backends of one service.
 
     A request goes to the backend with the fewest requests in flight for its weight; among equals the turn goes round in
-    proportion to the weights (smooth weighted round robin, as in nginx's ``ngx_http_upstream_round_robin``).
+    proportion to the weights (smooth weighted round robin, as in nginx's ``ngx_http_upstream_round_robin``). At most
+    ``hold_max`` requests wait for a first backend, each at most ``hold_s``; ``heard`` is told how many do.
     """
 
-    def __init__(self, service: str, hold_s: float, hold_max: int, on_demand: Callable[[str], None] | None) -> None:
+    def __init__(self, service: str, hold_s: float, hold_max: int) -> None:
         self.service = service
         self.traffic = Traffic()
+        self.heard: Callable[[str, int], None] | None = None
         self._hold_s = hold_s
         self._hold_max = hold_max
-        self._on_demand = on_demand
         self._upstreams: dict[str, Upstream] = {}
         self._leaving: dict[str, list[Upstream]] = {}
         self._holding = 0
@@ -142,34 +144,37 @@ class Pool:
         present = self._upstreams.get(name)
         return leaving + ([present] if present is not None and present.in_flight else [])
 
-    async def choose(self, tried: frozenset[str]) -> Upstream | None:
-        """The upstream for a request that has failed on ``tried``; it counts as in flight: call its `Upstream.end`.
-
-        None where there is none, after waiting for one up to the hold time where none was tried yet.
-        """
+    def choose(self, tried: frozenset[str]) -> Upstream | None:
+        """The upstream for a request that has failed on ``tried``; it counts as in flight: call its `Upstream.end`."""
         upstream = self._pick(tried)
-        if upstream is None and not tried:
-            await self._hold()
-            upstream = self._pick(tried)
         if upstream is not None:
             upstream.begin()
         return upstream
 
-    async def _hold(self) -> None:
-        if self._on_demand is not None:
-            self._on_demand(self.service)
-        if self._hold_s <= 0 or self._holding >= self._hold_max:
-            return
+    async def hold(self) -> str:
+        """Waits until there is an upstream; why there is none where the wait was in vain, else empty."""
+        if not self._hold_max:
+            return "has no replica that is ready"
+        if self._holding >= self._hold_max:
+            self._tell()
+            return f"has no replica that is ready, and {self._holding} requests wait for one already"
         self._holding += 1
         self.traffic.held += 1
+        self._tell()
         try:
             async with asyncio.timeout(self._hold_s):
                 while not self._able(frozenset()):
                     await self._changed.wait()
         except TimeoutError:
-            return
+            return f"has had no replica that is ready for {self._hold_s:g} s"
         finally:
             self._holding -= 1
+            self._tell()
+        return ""
+
+    def _tell(self) -> None:
+        if self.heard is not None:
+            self.heard(self.service, self._holding)
 
     def _able(self, tried: frozenset[str]) -> list[Upstream]:
         able = [each for name, each in self._upstreams.items() if name not in tried and each.backend.weight > 0]

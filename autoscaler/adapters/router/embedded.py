@@ -14,28 +14,15 @@ from autoscaler.core.settings import Route
 from autoscaler.errors import TargetError
 from autoscaler.ports.router import Backend
 
-HOLD_MAX = 1000
 CLOSE_GRACE_S = 5.0
 
 
 class EmbeddedRouter:
-    """Implements `autoscaler.ports.router.Router` for ``routes`` (service -> `Route`).
+    """Implements `autoscaler.ports.router.Router` for ``routes`` (service -> `Route`)."""
 
-    ``hold_s``: how long a request for a service without a backend waits for one, at most ``hold_max`` of a service at a
-    time, before it is answered 503. ``on_demand(service)`` is called for each such request and must not raise.
-    """
-
-    def __init__(
-        self,
-        routes: Mapping[str, Route],
-        *,
-        hold_s: float = 0.0,
-        hold_max: int = HOLD_MAX,
-        on_demand: Callable[[str], None] | None = None,
-        patience: Patience | None = None,
-    ) -> None:
+    def __init__(self, routes: Mapping[str, Route], *, patience: Patience | None = None) -> None:
         self._routes = dict(routes)
-        self._pools = {service: Pool(service, hold_s, hold_max, on_demand) for service in routes}
+        self._pools = {name: Pool(name, route.hold_for_s, route.hold) for name, route in routes.items()}
         self._patience = patience or Patience()
         self._servers: dict[str, asyncio.Server] = {}
         self._connections: dict[asyncio.Task[None], Link] = {}
@@ -77,6 +64,14 @@ class EmbeddedRouter:
         """See the port; what is not routed has no requests."""
         pool = self._pools.get(service)
         return True if pool is None else await pool.drained(name, timeout_s)
+
+    async def forget(self, service: str) -> None:
+        """See the port."""
+
+    def hear_demand(self, heard: Callable[[str, int], None]) -> None:
+        """See the port."""
+        for pool in self._pools.values():
+            pool.heard = heard
 
     async def close(self) -> None:
         """Stops listening; requests in flight get 5 s, idle connections none."""

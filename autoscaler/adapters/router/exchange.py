@@ -90,11 +90,12 @@ class Exchange:
         tried: frozenset[str] = frozenset()
         why = ""
         while True:
-            upstream = await self._pool.choose(tried)
+            upstream = self._pool.choose(tried)
             if upstream is None and tried:
                 raise Answered(502, f"no replica of {self._pool.service} could be reached: {why}")
             if upstream is None:
-                raise Answered(503, f"{self._pool.service} has no replica that is ready. Try again later")
+                await self._wait_for_a_replica()
+                continue
             try:
                 retry = await self._try(upstream)
             finally:
@@ -104,6 +105,22 @@ class Exchange:
             why = retry
             tried |= {upstream.backend.name}
             self._pool.traffic.retried += 1
+
+    async def _wait_for_a_replica(self) -> None:
+        """Raises `Answered` where none came, `ClientGone` where the client did not wait for it."""
+        waiting = asyncio.create_task(self._pool.hold())
+        leaving = asyncio.create_task(self._client.left())
+        try:
+            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                raise ClientGone("the client closed its connection while its request was held")
+            in_vain = waiting.result()
+        finally:
+            waiting.cancel()
+            leaving.cancel()
+            await asyncio.gather(waiting, leaving, return_exceptions=True)
+        if in_vain:
+            raise Answered(503, f"{self._pool.service} {in_vain}. Try again later")
 
     async def _try(self, upstream: Upstream) -> str:
         """Empty where the client has been answered, else why another backend may be tried."""

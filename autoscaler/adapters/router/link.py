@@ -6,6 +6,7 @@ The only place that turns bytes into events. Raises `LinkBroken` for whatever th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import cast
 
 import h11
@@ -70,6 +71,17 @@ class Link:
             raise LinkBroken(f"nothing came within {timeout_s:g} s", 408, timed_out=True) from error
         except OSError as error:
             raise LinkBroken(str(error)) from error
+
+    async def left(self) -> None:
+        """Returns when the peer has closed its side. What it sends meanwhile is kept, up to a bound where this stops
+        looking."""
+        kept = 0
+        with contextlib.suppress(OSError):
+            while data := await self._reader.read(READ_BYTES):
+                self.state.receive_data(data)
+                kept += len(data)
+                if kept >= READ_BYTES:
+                    await asyncio.get_running_loop().create_future()
 
     async def send(self, *events: h11.Event) -> None:
         """Writes the events, and waits while the peer is slow. Raises `LinkBroken`."""

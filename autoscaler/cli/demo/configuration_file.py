@@ -50,7 +50,7 @@ def service_of(stage: Stage, route: str) -> dict[str, Any]:
             "drain_timeout": "10s",
             "restart": {"attempts": 3, "window": "1m", "delay": "500ms"},
         },
-        "route": {"listen": route},
+        "route": {"listen": route, "hold": 0},  # the story starts it by an event, not by a request
         **stage.service(),
     }
 
