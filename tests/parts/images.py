@@ -111,6 +111,8 @@ def root_file_system(page: str) -> bytes:
         message = "install Debian's busybox-static"
         raise PartMissing(message)
     files = {"bin/busybox": (Path(busybox).read_bytes(), 0o755), "www/index.html": (f"{page}\n".encode(), 0o644)}
+    script = "#!/bin/sh\nsleep $QUERY_STRING\nprintf 'Content-Length: %d\\r\\n\\r\\n'\ncat /www/index.html\n"
+    files["www/cgi-bin/slow"] = ((script % (len(page) + 1)).encode(), 0o755)
     files["etc/passwd"] = (b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n", 0o644)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
