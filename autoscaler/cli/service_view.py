@@ -10,7 +10,19 @@ from autoscaler.cli.pool import PoolView
 from autoscaler.cli.reading import Entry
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.revision import Revision, RevisionSpec
-from autoscaler.core.rollout import Advancing, Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
+from autoscaler.core.judging import step_text
+from autoscaler.core.rollout import (
+    Advancing,
+    Halted,
+    Held,
+    Idle,
+    Judging,
+    Preflight,
+    Retired,
+    Retiring,
+    RollingBack,
+    Soaking,
+)
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.events.moments import read_time, write_time
@@ -22,16 +34,20 @@ def operation_text(state: ServiceState, now: float) -> str:
     match state.rollout:
         case Idle():
             pass
-        case Preflight(deployment=deployment):
-            text = f"preflight of {deployment.version or what_runs(deployment.spec)}"
-        case Advancing(target=target, touched=touched):
-            done = sum(1 for r in state.replicas if r.revision == target and r.available_at is not None)
-            text = f"update to {target}: {min(done, touched)} of {touched} available"
-        case Soaking(target=target, until=until):
-            text = f"revision {target} soaks {until_text(until, now, '')}".rstrip()
+        case Preflight(deployment=deployment, lacks=lacks):
+            waits = f", waits for {lacks}" if lacks else ""
+            text = f"preflight of {deployment.version or what_runs(deployment.spec)}{waits}"
+        case Advancing():
+            text = _advancing_text(state, state.rollout)
+        case Judging(target=target):
+            text = f"update to {target}, {step_text(state.rollout)}: {_judging_text(state.rollout, now)}"
+        case Soaking(target=target, until=until, standby=standby):
+            ends = until_text(until, now, "").rstrip()
+            text = f"revision {target} soaks {ends}{'; what it replaced stands by' if standby else ''}".rstrip()
         case Held(why=why, resumed=resumed, until=until):
             ends = f" {until_text(until, now, '')}".rstrip()
-            text = f"update to {resumed.target} held ({why}){ends}"
+            at = f" at {step_text(resumed)}" if isinstance(resumed, Advancing | Judging) and resumed.steps else ""
+            text = f"update to {resumed.target} held{at} ({why}){ends}{_HELD_REMEDIES[why]}"
         case RollingBack(target=target, rejected=rejected):
             text = f"rollback of {rejected} to {target}"
         case Halted(why=why):
@@ -41,6 +57,36 @@ def operation_text(state: ServiceState, now: float) -> str:
         case Retired():
             text = "retired"
     return text
+
+
+_HELD_REMEDIES = {
+    "operator": "; resume, promote or abort",
+    "freeze": "",
+    "failure": "; approve or abort",
+    "inconclusive": "; approve, resume, promote or abort",
+    "unknown": "; goes on when its checks have data; approve, promote or abort",
+}
+"""What an operator can do about a held rollout."""
+
+
+def _advancing_text(state: ServiceState, rollout: Advancing) -> str:
+    done = sum(1 for r in state.replicas if r.revision == rollout.target and r.available_at is not None)
+    if rollout.step < len(rollout.steps):
+        return f"update to {rollout.target}, on the way to {step_text(rollout)}: {done} available"
+    whole = f"{min(done, rollout.touched)} of {rollout.touched} available"
+    return f"update to {rollout.target}: {whole}{', not switched yet' if rollout.blue_green else ''}"
+
+
+def _judging_text(rollout: Judging, now: float) -> str:
+    """What the step waits for."""
+    waits = []
+    if rollout.until is None:
+        waits.append("waits for promote (all the way), resume (the next step) or abort")
+    elif rollout.until > now:
+        waits.append(f"pauses {until_text(rollout.until, now, '')}".rstrip())
+    if rollout.unknown_since is not None:
+        waits.append("its checks have no data")
+    return ", ".join(waits) or "waits for its checks"
 
 
 def what_runs(spec: RevisionSpec) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from autoscaler.cli.phrases import age_text, until_text
 from autoscaler.core.freezing import scaling_frozen, updates_frozen
 from autoscaler.core.going_back import HOUR_S, rollback_target
-from autoscaler.core.rollout import Advancing, Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
+from autoscaler.core.rollout import Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Running
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
 
@@ -127,7 +127,9 @@ def _against_update(state: ServiceState, settings: ServiceSettings, now: float) 
             )
         case Halted(why=why):
             found.append(Obstacle("halted", f"{why.text}; `autoscaler approve`, or deploy another revision"))
-        case Preflight() | Advancing() | Soaking():
+        case Preflight(lacks=lacks) if lacks:
+            found.append(Obstacle("no_room", f"the update under way waits for {lacks}"))
+        case phase if isinstance(phase, Preflight | Running):
             found.append(Obstacle("in_flight", "an update is under way already; a later deployment supersedes it"))
         case _:
             if not found:

@@ -111,8 +111,6 @@ def _words(detail: Any, steps: tuple[Step, ...], model: type[BaseModel], root: B
 _LATER = {
     "swarm": "Use docker or process.",
     "kubernetes": "Use docker or process.",
-    "canary": "Use rolling.",
-    "blue_green": "Use rolling.",
 }
 """Words that are planned; only these given words are repeated."""
 
@@ -127,7 +125,7 @@ def _literal_words(expected: str, steps: tuple[Step, ...], model: type[BaseModel
     allowed = [
         value for plain in choices(annotation) for value in getattr(plain, "__args__", ()) if isinstance(value, str)
     ]
-    if isinstance(node, str) and node in _LATER and steps[-1] in ("kind", "strategy"):
+    if isinstance(node, str) and node in _LATER and steps[-1] == "kind":
         return f"{node} comes in a later version", _LATER[node]
     match = nearest(node, allowed) if isinstance(node, str) else ""
     what = f"must be one of {', '.join(allowed)}" if len(allowed) > 1 else f"must be {expected}"

@@ -23,6 +23,7 @@ from autoscaler.core.amount import Amount
 from autoscaler.core.quantities import format_duration
 from autoscaler.core.revision import Health, RevisionSpec
 from autoscaler.core.settings import Permissions, PlacementRules, PolicyUse, Route, ServiceSettings, StepLimit
+from autoscaler.core.steps import Step as RolloutStep
 
 HIDDEN = "***"
 _SECRET_NAME = re.compile(r"pass|secret|token|key|credential|auth|dsn|private|cookie|signature", re.IGNORECASE)
@@ -232,10 +233,17 @@ def _step(limit: StepLimit | None) -> Tree | None:
     return None if limit is None else {"by": _amount(limit.by), "per": seconds(limit.per_s)}
 
 
+def _rollout_step(step: RolloutStep) -> Tree:
+    size: Tree = {"weight": f"{step.weight}%"} if step.count is None else {"count": step.count}
+    return {**size, "pause": "until promote" if step.pause_s is None else seconds(step.pause_s)}
+
+
 def _update(settings: ServiceSettings) -> Tree:
     update = settings.update
     return {
         "strategy": update.strategy,
+        "steps": [_rollout_step(step) for step in update.steps],
+        "fast_window": update.fast_window,
         "order": update.order,
         "max_surge": _amount(update.max_surge),
         "max_unavailable": _amount(update.max_unavailable),

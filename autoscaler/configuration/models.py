@@ -151,10 +151,25 @@ class RestartModel(Strict):
     delay: Duration = 5.0
 
 
+class CanaryStepModel(Strict):
+    """How far a new revision goes before it is judged; exactly one of weight and count."""
+
+    weight: Percent | None = None
+    """Percent of the requests where a router or proxy routes, else of the replicas."""
+    count: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """So many replicas beside the demand."""
+    pause: Duration | Literal["until promote"] = 0.0
+    """How long the step lasts at least; until promote: until `promote`, `resume` or `abort`."""
+
+
 class UpdateModel(Strict):
     """How a revision replaces another. Unset keys give way to set ones."""
 
-    strategy: Literal["rolling"] = "rolling"
+    strategy: Literal["rolling", "canary", "blue_green"] = "rolling"
+    steps: Annotated[list[CanaryStepModel], Field(max_length=50)] = []
+    """Of a canary, in order; of blue_green at most one: the preview, the whole demand where there is none."""
+    fast_window: Annotated[int, Field(ge=0, le=100)] = 2
+    """Content of a stable revision with fewer than so many between it and the present stable one needs no steps."""
     order: Literal["auto", "start_first", "stop_first"] = "auto"
     max_surge: Share | None = None
     max_unavailable: Share | None = None

@@ -116,8 +116,8 @@ class ServiceBuilder:
     def _placement_complaint(self, steps: tuple[Step, ...], what: str, remedy: str) -> None:
         self._complain(("placement", *steps), what, remedy)
 
-    def _update_complaint(self, key: str, what: str, remedy: str) -> None:
-        self._complain(("update", key), what, remedy)
+    def _update_complaint(self, key: str | tuple[str | int, ...], what: str, remedy: str) -> None:
+        self._complain(("update", *(key if isinstance(key, tuple) else (key,))), what, remedy)
 
     def _target(self, model: ServiceModel) -> TargetSettings | None:
         if model.target is None:

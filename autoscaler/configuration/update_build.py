@@ -18,8 +18,9 @@ from autoscaler.core.amount import Amount
 from autoscaler.core.quantities import format_duration
 from autoscaler.core.revision import Health
 from autoscaler.core.settings import UpdateRules
+from autoscaler.core.steps import Step
 
-Complain = Callable[[str, str, str], None]
+Complain = Callable[[str | tuple[str | int, ...], str, str], None]
 _DEFAULTS = UpdateRules()
 STARTUP_DEADLINE_MAX_S = 120.0
 MONITOR_MIN_S = 30.0
@@ -46,6 +47,8 @@ def build_update(model: UpdateModel, health: Health | None, complain: Complain) 
         complain("max_unavailable", "is more than 100%", "Lower it.")
     return UpdateRules(
         strategy=model.strategy,
+        steps=_steps(model, complain),
+        fast_window=model.fast_window,
         order=model.order,
         max_surge=surge,
         max_unavailable=unavailable,
@@ -68,6 +71,24 @@ def build_update(model: UpdateModel, health: Health | None, complain: Complain) 
         restart_delay_s=model.restart.delay,
         rollbacks_per_hour=model.rollbacks_per_hour,
         history=model.history,
+    )
+
+
+def _steps(model: UpdateModel, complain: Complain) -> tuple[Step, ...]:
+    """The steps, and whether the strategy knows what to do with them."""
+    if model.strategy == "canary" and not model.steps:
+        remedy = "List some, such as [{weight: 5%, pause: 2m}, {weight: 50%, pause: until promote}]."
+        complain("steps", "is empty, and a canary goes by steps", remedy)
+    if model.strategy == "rolling" and model.steps:
+        complain("steps", "has no meaning for the strategy rolling", "Set strategy: canary, or remove the steps.")
+    if model.strategy == "blue_green" and len(model.steps) > 1:
+        complain("steps", "has more than one step, and blue_green has one preview", "Keep one, or use canary.")
+    for index, step in enumerate(model.steps):
+        if (step.weight is None) == (step.count is None):
+            what = "has neither weight nor count" if step.weight is None else "has both weight and count"
+            complain(("steps", index), what, "Give it exactly one of them.")
+    return tuple(
+        Step(step.weight, step.count, None if isinstance(step.pause, str) else step.pause) for step in model.steps
     )
 
 

@@ -16,11 +16,27 @@ from autoscaler.core.facts import Reason
 from autoscaler.core.freezing import scaling_frozen, updates_frozen
 from autoscaler.core.going_back import rollback_target, start_rollback
 from autoscaler.core.holding import held, resume
+from autoscaler.core.judging import go_on, step_text
 from autoscaler.core.phases import all_available, available_count
+from autoscaler.core.replacing import counts_wanted
 from autoscaler.core.revision import Revision
-from autoscaler.core.rollout import Advancing, Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
+from autoscaler.core.rollout import (
+    Advancing,
+    Halted,
+    Held,
+    Idle,
+    Judging,
+    Preflight,
+    Retired,
+    Retiring,
+    RollingBack,
+    Running,
+    Soaking,
+    is_stepping,
+    running_of,
+)
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.state import Freeze, Override
+from autoscaler.core.state import Freeze, Override, ServiceState
 from autoscaler.core.stimuli import ControlArrived
 from autoscaler.core.world import World
 
@@ -106,14 +122,13 @@ def _rollback(draft: Draft, settings: ServiceSettings, command: ControlArrived, 
 
 
 def _go_back(draft: Draft, settings: ServiceSettings, command: ControlArrived, target: Revision, code: str) -> None:
-    rollout = draft.state.rollout
-    running = rollout.resumed if isinstance(rollout, Held) else rollout
+    running = running_of(draft.state.rollout)
     text = f"asked by {command.event.source}{': ' + command.reason if command.reason else ''}"
     if target.standing == "rejected":
         draft.add("decided", "control", Reason("approved", f"revision {target.number} is wanted again: {text}"),
             revisions=tuple(_forgiven(r) if r.number == target.number else r for r in draft.state.revisions),
         )  # fmt: skip
-    event = running.event if isinstance(running, Advancing | Soaking) else None
+    event = running.event if isinstance(running, Running) else None
     if isinstance(running, Preflight):
         stopped = Reason(code, f"{text}; nothing had been touched")
         draft.settle(running.deployment.event, "rolled_back", "rollback", stopped, rollout=Idle())
@@ -132,8 +147,8 @@ def _go_back(draft: Draft, settings: ServiceSettings, command: ControlArrived, t
 
 def _abort(draft: Draft, settings: ServiceSettings, command: ControlArrived, world: World) -> None:
     state = draft.state
-    running = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
-    if not isinstance(running, Preflight | Advancing | Soaking):
+    running = running_of(state.rollout)
+    if not isinstance(running, Preflight | Running):
         _refuse(draft, command, "no_rollout", "no rollout is in flight")
         return
     if isinstance(running, Preflight):
@@ -158,7 +173,7 @@ def _pause(draft: Draft, settings: ServiceSettings, command: ControlArrived, wor
     rollout = draft.state.rollout
     if isinstance(rollout, Held) and rollout.why == "operator":
         _unchanged(draft, command, "the rollout is paused already")
-    elif isinstance(rollout, Advancing | Soaking | Held):
+    elif isinstance(rollout, Running | Held):
         until = draft.at + command.for_s if command.for_s is not None else None
         if isinstance(rollout, Held):
             paused = replace(rollout, why="operator", until=until)
@@ -170,26 +185,43 @@ def _pause(draft: Draft, settings: ServiceSettings, command: ControlArrived, wor
 
 
 def _resume(draft: Draft, settings: ServiceSettings, command: ControlArrived, world: World) -> None:
-    if not isinstance(draft.state.rollout, Held):
+    rollout = draft.state.rollout
+    waits = isinstance(rollout, Judging) and rollout.until is None
+    if not isinstance(rollout, Held) and not waits:
         _unchanged(draft, command, "nothing is paused")
         return
     frozen = updates_frozen(draft.state, settings, draft.at)
     if frozen is not None:
         _refuse(draft, command, "freeze", f"{frozen[0]}. Resume after it, or unfreeze")
         return
+    if isinstance(rollout, Judging):
+        ended = replace(rollout, until=draft.at)
+        _applied(draft, command, "resumed", f"{step_text(rollout)} goes on where its checks pass", rollout=ended)
+        return
     resume(draft, settings, "resumed by the operator")
-    _applied(draft, command, "resumed", "the rollout goes on")
+    again = draft.state.rollout
+    if isinstance(again, Judging) and isinstance(rollout, Held) and rollout.why == "inconclusive":
+        pause_s = again.steps[again.step].pause_s
+        again = replace(again, since=draft.at, until=None if pause_s is None else draft.at + pause_s)
+        _applied(draft, command, "resumed", f"{step_text(again)} is judged anew", rollout=again)
+    else:
+        _applied(draft, command, "resumed", "the rollout goes on")
 
 
 def _promote(draft: Draft, settings: ServiceSettings, command: ControlArrived, world: World) -> None:
     state = draft.state
-    running = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
+    running = running_of(state.rollout)
     frozen = updates_frozen(state, settings, draft.at)
     if frozen is not None:
         _refuse(draft, command, "freeze", f"{frozen[0]}. Promote after it, or unfreeze")
-    elif not isinstance(running, Advancing | Soaking):
+    elif not isinstance(running, Running):
         _refuse(draft, command, "no_rollout", "no rollout is in flight")
-    elif not all_available(state, world, running.target):
+    elif isinstance(running, Advancing | Judging) and running.step < len(running.steps):
+        _promote_step(draft, settings, command, world, running)
+    elif isinstance(running, Advancing) and is_stepping(running):
+        ready = available_count(state, world, running.target)
+        _refuse(draft, command, "not_available", f"{ready} of {state.demand} available; switched when all are")
+    elif not _is_promotable(state, world, running):
         ready = available_count(state, world, running.target)
         _refuse(draft, command, "not_available", f"{ready} of {state.demand} available")
     else:
@@ -197,6 +229,26 @@ def _promote(draft: Draft, settings: ServiceSettings, command: ControlArrived, w
         revisions = tuple(r if r.number != running.target else _as_stable(r) for r in state.revisions)
         draft.settle(running.event, "applied", "update", done, rollout=Idle(), revisions=revisions)
         _applied(draft, command, "promoted", f"revision {running.target} is stable")
+
+
+def _is_promotable(state: ServiceState, world: World, running: Running) -> bool:
+    """Whether the demand runs the new revision and is available; in the soak others may stand by."""
+    if isinstance(running, Soaking):
+        return available_count(state, world, running.target) >= state.demand
+    return all_available(state, world, running.target)
+
+
+def _promote_step(
+    draft: Draft, settings: ServiceSettings, command: ControlArrived, world: World, running: Advancing | Judging
+) -> None:
+    """Skip the steps and checks that are left, never health: what the step wants of the new revision is available."""
+    state = draft.state
+    ready, wanted = available_count(state, world, running.target), counts_wanted(state, settings, running).new
+    if ready < wanted:
+        _refuse(draft, command, "not_available", f"{ready} of {wanted} available")
+        return
+    go_on(draft, settings, running, f"promoted by {command.event.source}", to=len(running.steps))
+    _applied(draft, command, "promoted", f"revision {running.target} goes on to all replicas")
 
 
 def _as_stable(revision: Revision) -> Revision:
@@ -212,13 +264,27 @@ def _approve(draft: Draft, settings: ServiceSettings, command: ControlArrived, w
         changes["rollbacks"] = ()
     if isinstance(rollout, Halted):
         changes["rollout"] = Idle()
-    if isinstance(rollout, Held) and rollout.why == "failure":
+    if isinstance(rollout, Held) and rollout.why in {"inconclusive", "unknown"}:
+        _approve_step(draft, settings, command, rollout, changes)
+    elif isinstance(rollout, Held) and rollout.why == "failure":
         resume(draft, settings, "approved by the operator")
         _applied(draft, command, "approved", "the rollout goes on", **changes)
     elif changes:
         _applied(draft, command, "approved", "what was rejected or halted may go on", **changes)
     else:
         _unchanged(draft, command, "nothing waits for approval")
+
+
+def _approve_step(
+    draft: Draft, settings: ServiceSettings, command: ControlArrived, rollout: Held, changes: dict[str, Any]
+) -> None:
+    """The step that its checks could not decide counts as passed."""
+    frozen = updates_frozen(draft.state, settings, draft.at)
+    if frozen is not None:
+        _refuse(draft, command, "freeze", f"{frozen[0]}. Approve after it, or unfreeze")
+    elif isinstance(rollout.resumed, Judging):
+        go_on(draft, settings, rollout.resumed, f"approved by {command.event.source}")
+        _applied(draft, command, "approved", "the step counts as passed", **changes)
 
 
 def _forgiven(revision: Revision) -> Revision:

@@ -15,15 +15,35 @@ from autoscaler.core.draft import Draft, because
 from autoscaler.core.edit import Edit, edit_of, victims
 from autoscaler.core.facts import Reason
 from autoscaler.core.holding import composition
+from autoscaler.core.replacing import (
+    approach,
+    counts_wanted,
+    fill,
+    replace_all,
+    standby_aim,
+    step_aim,
+    step_composition,
+)
 from autoscaler.core.returning import take_back
-from autoscaler.core.rollout import Advancing, Halted, Held, Preflight, Retired, Retiring, RollingBack, Rollout
+from autoscaler.core.rollout import (
+    STANDBY_MIN_S,
+    Advancing,
+    Halted,
+    Held,
+    Judging,
+    Preflight,
+    Retired,
+    Retiring,
+    RollingBack,
+    Rollout,
+    Soaking,
+    is_stepping,
+)
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import Failure, is_dispensable, still_unasked
+from autoscaler.core.sightings import Failure
 from autoscaler.core.split import split_demand, stops_first, surge_and_unavailable
 from autoscaler.core.state import Replica
 from autoscaler.core.world import World
-
-ROUNDS_MAX = 4
 
 
 def converge(draft: Draft, settings: ServiceSettings, world: World, lost: Sequence[Failure]) -> None:
@@ -43,8 +63,12 @@ def converge(draft: Draft, settings: ServiceSettings, world: World, lost: Sequen
             moved = _stand_still(edit, rollout)
         case Advancing():
             moved = _advance(edit, rollout)
+        case Judging():
+            moved = _judge(edit, rollout)
+        case Soaking(standby=True):
+            moved = _stand_beside(edit, rollout)
         case RollingBack(target=target):
-            _replace_all(edit, target, going_back=True)
+            replace_all(edit, target, going_back=True)
         case _:
             _keep_up(edit)
     _record(draft, edit, moved)
@@ -109,7 +133,7 @@ def _keep_up(edit: Edit) -> None:
     if target == 0:
         return
     if any(r.revision != target for r in edit.replicas):
-        _replace_all(edit, target, going_back=True)
+        replace_all(edit, target, going_back=True)
         return
     slots = _slots(edit)
     best = [next((r for r in reversed(group) if edit.available(r)), group[-1]) for group in slots.values()]
@@ -118,7 +142,7 @@ def _keep_up(edit: Edit) -> None:
     _move(edit)
     missing = demand - len(_slots(edit))
     if missing > 0:
-        _fill(edit, target, min(missing, edit.may_start(target)))
+        fill(edit, target, min(missing, edit.may_start(target)), demand)
 
 
 def _slots(edit: Edit) -> dict[int, list[Replica]]:
@@ -127,12 +151,6 @@ def _slots(edit: Edit) -> dict[int, list[Replica]]:
     for replica in sorted(edit.replicas, key=lambda r: (r.slot, r.attempt)):
         slots.setdefault(replica.slot, []).append(replica)
     return slots
-
-
-def _fill(edit: Edit, target: int, count: int) -> int:
-    """Start up to ``count`` replicas of ``target`` in its lowest free slots; how many it started."""
-    used = {r.slot for r in edit.of(target)}
-    return edit.start_in((slot for slot in range(edit.state.demand) if slot not in used), target, count)
 
 
 def _move(edit: Edit) -> None:
@@ -194,8 +212,16 @@ def _stand_by(edit: Edit, rollout: Preflight, lost: Sequence[Failure]) -> None:
             _start_where_free(edit, revision, 1)
     missing = min(state.demand - len(edit.replicas), edit.may_start(kind))
     _start_where_free(edit, kind, missing)
+    if edit.settings.update.strategy != "rolling" and rollout.base is not None:
+        _stop_unpromoted(edit, rollout.base)
     surge, _ = surge_and_unavailable(edit.settings, state.demand, stop_first=False)
     edit.stop_all(victims(edit, edit.replicas, len(edit.replicas) - state.demand - surge))
+
+
+def _stop_unpromoted(edit: Edit, base: int) -> None:
+    """What a superseded rollout had begun goes, where the base alone meets the demand."""
+    if sum(1 for r in edit.of(base) if edit.available(r)) >= edit.state.demand:
+        edit.stop_all(edit.other_than(base))
 
 
 def _start_where_free(edit: Edit, revision: int, count: int) -> None:
@@ -207,10 +233,15 @@ def _start_where_free(edit: Edit, revision: int, count: int) -> None:
 def _stand_still(edit: Edit, held: Held) -> Held:
     """The rollout is held: so many of each revision as when it was, a demand that changed split over both."""
     demand = edit.state.demand
+    resumed = held.resumed
     if demand != held.demand:
-        split_demand(edit, held.resumed, held.demand)
-        held = replace(held, kept=composition(edit.replicas), demand=demand)
-    held = replace(held, kept=_without_leaving(edit, held.kept))
+        if isinstance(resumed, Advancing | Judging) and is_stepping(resumed):
+            held = replace(held, kept=step_composition(edit, replace(resumed, demand=held.demand)), demand=demand)
+        else:
+            if not isinstance(resumed, Judging):
+                split_demand(edit, resumed, held.demand)
+            held = replace(held, kept=composition(edit.replicas), demand=demand)
+    held = replace(held, kept=_without_leaving(edit, held))
     for revision, count in held.kept:
         present = edit.of(revision)
         for victim in victims(edit, present, len(present) - count):
@@ -225,11 +256,14 @@ def _stand_still(edit: Edit, held: Held) -> Held:
     return held
 
 
-def _without_leaving(edit: Edit, kept: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+def _without_leaving(edit: Edit, held: Held) -> tuple[tuple[int, int], ...]:
     """The composition within demand and surge: what leaves a draining host counts no more where its successor does."""
     surge, _ = surge_and_unavailable(edit.settings, edit.state.demand, stop_first=False)
-    counts = dict(kept)
-    excess = sum(counts.values()) - edit.state.demand - surge
+    most = edit.state.demand + surge
+    if isinstance(held.resumed, Advancing | Judging) and is_stepping(held.resumed):
+        most = max(most, sum(counts_wanted(edit.state, edit.settings, held.resumed)))
+    counts = dict(held.kept)
+    excess = sum(counts.values()) - most
     for replica in edit.leaving:
         if excess > 0 and counts.get(replica.revision, 0) > 0:
             counts[replica.revision] -= 1
@@ -250,7 +284,7 @@ def _repair(edit: Edit, lost: Sequence[Failure]) -> None:
     state = edit.state
     current = state.current
     if current is not None and current.standing in {"healthy", "stable"}:
-        _replace_all(edit, current.number, going_back=True)
+        replace_all(edit, current.number, going_back=True)
         return
     served = [r.revision for r in edit.replicas if r.available_at is not None]
     served += [f.replica.revision for f in lost if f.replica.available_at is not None]
@@ -265,85 +299,24 @@ def _repair(edit: Edit, lost: Sequence[Failure]) -> None:
 
 def _advance(edit: Edit, rollout: Advancing) -> Advancing:
     demand = edit.state.demand
-    if demand != rollout.demand:
-        split_demand(edit, rollout, rollout.demand)
-        rollout = replace(rollout, demand=demand)
-    _replace_all(edit, rollout.target, going_back=False)
+    if is_stepping(rollout):
+        approach(edit, step_aim(edit, rollout))
+    else:
+        if demand != rollout.demand:
+            split_demand(edit, rollout, rollout.demand)
+        replace_all(edit, rollout.target, going_back=False)
+    return replace(rollout, demand=demand) if demand != rollout.demand else rollout
+
+
+def _judge(edit: Edit, rollout: Judging) -> Judging:
+    """The counts of the step stand, what is lost made again in kind."""
+    approach(edit, step_aim(edit, rollout))
+    return replace(rollout, demand=edit.state.demand) if edit.state.demand != rollout.demand else rollout
+
+
+def _stand_beside(edit: Edit, rollout: Soaking) -> Soaking:
+    """What was replaced stands by, unless its room is wanted: then only for half a minute."""
+    if edit.state.pending is not None and edit.world.now >= rollout.since + STANDBY_MIN_S:
+        return replace(rollout, standby=False)
+    approach(edit, standby_aim(edit, rollout.target))
     return rollout
-
-
-def _replace_all(edit: Edit, target: int, *, going_back: bool) -> None:
-    """Move towards D replicas of ``target`` and none of another; going back spares healthy ones until successors
-    stand."""
-    rules, demand = edit.settings.update, edit.state.demand
-    stop_first = stops_first(edit.state, edit.settings, target)
-    surge, unavailable = surge_and_unavailable(edit.settings, demand, stop_first=stop_first)
-    if going_back and not stop_first:
-        surge, unavailable = rules.rollback_max_surge.up(demand), 0
-    for _ in range(ROUNDS_MAX):
-        changed = _start_round(edit, target, demand + surge, going_back=going_back)
-        changed += _stop_round(edit, target, demand - unavailable, going_back=going_back)
-        if not changed:
-            break
-    if edit.draining and sum(1 for r in edit.of(target) if edit.available(r)) >= demand:
-        edit.stop_all(edit.leaving)
-
-
-def _start_round(edit: Edit, target: int, total_max: int, *, going_back: bool) -> int:
-    rules, demand = edit.settings.update, edit.state.demand
-    new = edit.of(target)
-    count = min(total_max - len(edit.steady), demand - len(new))
-    if not going_back:
-        unproven = sum(1 for r in new if not edit.available(r))
-        if rules.max_parallel:
-            count = min(count, rules.max_parallel - unproven)
-        if rules.first_batch and not any(edit.available(r) for r in new):
-            count = min(count, rules.first_batch - len(new))
-    return _fill(edit, target, count) if count > 0 else 0
-
-
-def _stop_round(edit: Edit, target: int, available_min: int, *, going_back: bool) -> int:
-    """Old ones that are not available go first (going back: only those with which nothing is lost), then available
-    ones as far as ``available_min`` others are available; the unproven revision before the proven."""
-    new, old = edit.of(target), edit.other_than(target)
-    spare = edit.available_count() - available_min
-    stops = []
-    for victim in victims(edit, new, len(new) - edit.state.demand):
-        if edit.available(victim):
-            if spare <= 0:
-                continue
-            spare -= 1
-        stops.append(victim)
-    standing_new = [r for r in new if r not in stops]
-    ready = sum(1 for r in standing_new if edit.available(r))
-    cap = len(old) + ready - available_min
-    for replica in _first_to_go(edit, old):
-        nothing_lost = is_dispensable(replica, edit.sighted(replica)) or ready >= edit.state.demand
-        if nothing_lost if going_back else cap > 0:
-            stops.append(replica)
-            cap -= 1
-    covered = {r.slot for r in standing_new if edit.available(r)}
-    serving = sorted(
-        (r for r in old if edit.available(r)), key=lambda r: (_proven(edit, r), r.slot not in covered, r.slot)
-    )
-    stops += serving[: max(0, min(spare, len(serving) if going_back else cap))]
-    edit.stop_all(stops)
-    return len(stops)
-
-
-def _first_to_go(edit: Edit, old: Sequence[Replica]) -> list[Replica]:
-    """The old ones that are not available: what is known to be sick or never was available, then what is not known;
-    not that which a new owner has had no time to ask."""
-
-    def rank(replica: Replica) -> tuple[bool, bool, int]:
-        return (not is_dispensable(replica, edit.sighted(replica)), _proven(edit, replica), replica.slot)
-
-    rules, world = edit.settings.update, edit.world
-    return sorted(
-        (r for r in old if not edit.available(r) and not still_unasked(r, edit.sighted(r), rules, world)), key=rank
-    )
-
-
-def _proven(edit: Edit, replica: Replica) -> bool:
-    revision = edit.state.revision_numbered(replica.revision)
-    return revision is not None and revision.standing == "stable"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.returning import asked_by
-from autoscaler.core.rollout import Advancing, Held, Preflight, RollingBack, Soaking
+from autoscaler.core.rollout import STANDBY_MIN_S, Advancing, Held, Judging, Preflight, RollingBack, Soaking
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import (
     available_due,
@@ -51,11 +51,22 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
 
 def _rollout_deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:
     match state.rollout:
+        case Preflight(resolve_by=at, resolved=True):
+            yield at
+            yield world.now + PENDING_RETRY_S
         case Preflight(resolve_by=at) | Advancing(progress_by=at) | RollingBack(progress_by=at):
             yield overdue_from(at, settings.update, world)
-        case Soaking(until=until, patience_until=patience):
+        case Judging(until=until, unknown_since=unknown_since):
+            if until is not None:
+                yield until
+                yield until + settings.update.analysis_patience_s
+            if unknown_since is not None:
+                yield unknown_since + settings.update.analysis_patience_s
+        case Soaking(since=since, until=until, patience_until=patience, standby=standby):
             yield until
             yield patience
+            if standby:
+                yield since + STANDBY_MIN_S
         case Held(why="freeze"):
             frozen = updates_frozen(state, settings, world.now)
             if frozen is not None and frozen[1] is not None:

@@ -15,12 +15,14 @@ from autoscaler.core.convergence import converge
 from autoscaler.core.deployments import accept_deployment, configured_event, note_resolution
 from autoscaler.core.draft import Draft, because, known_event
 from autoscaler.core.facts import EventRef, Reason
+from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.going_back import fail_rollout
+from autoscaler.core.judging import judge_step, judgement_of
 from autoscaler.core.outcomes import note_outcomes
 from autoscaler.core.phases import begin_waiting, expire, hold_or_resume, judge_failures, progress
 from autoscaler.core.proposals import Rollback
 from autoscaler.core.records import Record
-from autoscaler.core.rollout import Advancing, Held, Idle, Retired, Retiring, Soaking
+from autoscaler.core.rollout import Held, Idle, Judging, Retired, Retiring, Running, running_of
 from autoscaler.core.scaling import evaluate
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import Failure, note_sightings
@@ -52,6 +54,7 @@ def decide(state: ServiceState, settings: ServiceSettings, stimulus: Stimulus, w
         case Evaluate():
             soak_unknown = stimulus.soak_unknown
             _vote_down(draft, settings, stimulus)
+            _judge(draft, settings, stimulus)
             evaluate(draft, settings, stimulus)
             if not draft.records and isinstance(state.rollout, Idle) and state.pending is None:
                 return ()
@@ -86,7 +89,7 @@ def _settle(
         before = draft.state
         hold_or_resume(draft, settings)
         progress(draft, settings, world, soak_unknown)
-        begin_waiting(draft, settings)
+        begin_waiting(draft, settings, world)
         hold_or_resume(draft, settings)
         converge(draft, settings, world, lost)
         lost = []
@@ -107,8 +110,7 @@ def _repeated(draft: Draft, event: EventRef, kind: str) -> bool:
 def _vote_down(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> None:
     """A policy's Rollback counts against the revision under way; a stable one is not taken back by a vote."""
     rollout = draft.state.rollout
-    running = rollout.resumed if isinstance(rollout, Held) else rollout
-    if not isinstance(running, Advancing | Soaking):
+    if not isinstance(running_of(rollout), Running):
         return
     for vote in stimulus.votes:
         if isinstance(vote.proposal, Rollback) and not vote.unknown:
@@ -116,6 +118,20 @@ def _vote_down(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> N
             reason = because("policy", f"{vote.policy}: {vote.proposal.reason}")
             fail_rollout(draft, settings, reason, own_fault=True)
             return
+
+
+def _judge(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> None:
+    """What the policies say of the step that is judged, or of the one that is held for want of data."""
+    rollout = draft.state.rollout
+    waits = isinstance(rollout, Held) and rollout.why == "unknown" and isinstance(rollout.resumed, Judging)
+    judged = running_of(rollout)
+    if not isinstance(judged, Judging) or not (waits or rollout is judged):
+        return
+    if stimulus.told_since is not None and stimulus.told_since != judged.since:
+        return
+    if updates_frozen(draft.state, settings, draft.at) is None:
+        draft.causes = stimulus.causes
+        judge_step(draft, settings, judgement_of(stimulus.votes, stimulus.at))
 
 
 def _note(draft: Draft, settings: ServiceSettings, outcomes: Sequence[Outcome]) -> list[Failure]:

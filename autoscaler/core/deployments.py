@@ -10,9 +10,21 @@ from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.going_back import HOUR_S, rollback_target, start_rollback
+from autoscaler.core.preflight import steps_of
 from autoscaler.core.records import Verdict
 from autoscaler.core.revision import Deployment, Revision, RevisionSpec, content_hash
-from autoscaler.core.rollout import Advancing, Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Soaking
+from autoscaler.core.rollout import (
+    Advancing,
+    Halted,
+    Idle,
+    Judging,
+    Preflight,
+    Retired,
+    Retiring,
+    RollingBack,
+    Soaking,
+    running_of,
+)
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.core.stimuli import DeploymentArrived
@@ -110,24 +122,21 @@ def begin(draft: Draft, settings: ServiceSettings, deployment: Deployment) -> No
     rollout = draft.state.rollout
     after = rollout if isinstance(rollout, Halted) else rollout.after if isinstance(rollout, Preflight) else None
     base = supersede(draft, f"by the later deployment {deployment.event.id}")
-    preflight = Preflight(deployment, draft.at, draft.at + settings.update.deadline_s, base, after)
     image = deployment.spec.image
+    preflight = Preflight(deployment, draft.at, draft.at + settings.update.deadline_s, base, after, resolved=not image)
     text = f"resolve {image} on the hosts" if image else "nothing to resolve"
     draft.add("acted", "deployment", because("preflight", text), rollout=preflight, waiting=None)
-    if not image:
-        launch(draft, settings, deployment, preflight)
 
 
 def supersede(draft: Draft, why: str) -> int | None:
     """Give the deployment in flight its verdict; returns the revision that a failure from here on goes back to, if
     any."""
     rollout = draft.state.rollout
-    running = rollout.resumed if isinstance(rollout, Held) else rollout
-    match running:
+    match running_of(rollout):
         case Preflight(deployment=deployment, base=base):
             draft.settle(deployment.event, "superseded", "deployment", because("superseded", f"superseded {why}"))
             return base
-        case Advancing(event=event, base=base) | Soaking(event=event, base=base):
+        case Advancing(event=event, base=base) | Judging(event=event, base=base) | Soaking(event=event, base=base):
             draft.settle(event, "superseded", "deployment", because("superseded", f"superseded {why}"))
             return base
         case _:
@@ -144,14 +153,16 @@ def note_resolution(draft: Draft, settings: ServiceSettings, outcome: Outcome) -
         or outcome.action.spec != rollout.deployment.spec
     ):
         return
-    if outcome.result == "done":
+    if outcome.result == "done" and not rollout.resolved:
         image, images = rollout.deployment.spec.image, settings.events.images
         if not pin_allowed(image, outcome.pinned, images):
             text = f"{image} is {outcome.pinned}, whose digest is not in images ({', '.join(images)}). Add it there"
             give_up_preflight(draft, settings, rollout, because("image", text), verdict_failed=False)
             return
         spec = replace(rollout.deployment.spec, pinned=outcome.pinned)
-        launch(draft, settings, replace(rollout.deployment, spec=spec), rollout)
+        resolved = replace(rollout, deployment=replace(rollout.deployment, spec=spec), resolved=True)
+        text = f"{spec.image} is {outcome.pinned}"[:500]
+        draft.add("observed", "deployment", because("resolved", text), rollout=resolved)
     elif outcome.result in {"refused", "conflict"}:
         give_up_preflight(draft, settings, rollout, because("image", outcome.text), verdict_failed=False)
 
@@ -172,32 +183,53 @@ def _return_to_base(draft: Draft, settings: ServiceSettings, base: int | None, r
         start_rollback(draft, settings, reason, own_fault=False, to=target)
 
 
-def launch(draft: Draft, settings: ServiceSettings, deployment: Deployment, preflight: Preflight) -> None:
-    """Number the revision and begin to replace replicas, or say why not: unchanged content, or content that failed
-    before."""
-    state = draft.state
+def settle_known(draft: Draft, settings: ServiceSettings, preflight: Preflight) -> bool:
+    """Whether nothing new is to be rolled out: unchanged content, content that failed before, or that of the base in
+    the middle of a canary, which goes straight back. Settles it."""
+    state, deployment = draft.state, preflight.deployment
     content = content_hash(deployment.spec)
     rejected = next((r for r in state.revisions if r.content == content and r.standing == "rejected"), None)
     if rejected is not None:
         give_up_preflight(draft, settings, preflight, _failed_before(rejected), verdict_failed=False)
-        return
+        return True
     current = state.current
     if current is not None and current.content == content and preflight.base is None and preflight.after is None:
         text = f"revision {current.number} has the same content"
         draft.settle(deployment.event, "unchanged", "deployment", because("unchanged", text), rollout=Idle())
-        return
-    _number(draft, settings, deployment, content, preflight.base)
+        return True
+    base = state.revision_numbered(preflight.base) if preflight.base is not None else None
+    if base is None or base.content != content or settings.update.strategy == "rolling":
+        return False
+    text = f"deployment {deployment.event.id} is what revision {base.number} runs"
+    reason = because("base", text, revision=base.number)
+    if base.number == state.revision:
+        draft.settle(deployment.event, "applied", "deployment", reason, rollout=Idle())
+    else:
+        start_rollback(draft, settings, reason, own_fault=False, command=deployment.event, to=base)
+    return True
 
 
-def _number(draft: Draft, settings: ServiceSettings, deployment: Deployment, content: str, base: int | None) -> None:
-    state, rules = draft.state, settings.update
+def launch(draft: Draft, settings: ServiceSettings, preflight: Preflight) -> None:
+    """Number the revision and begin to replace replicas."""
+    state, rules, deployment, base = draft.state, settings.update, preflight.deployment, preflight.base
+    content = content_hash(deployment.spec)
     number = max((r.number for r in state.revisions), default=0) + 1
     revision = Revision(number, deployment.spec, content, draft.at, deployment.version, "unproven", deployment.event)
     bounds = settings.bounds
     demand = state.demand if state.initialised else max(bounds.min, min(bounds.initial, bounds.max))
-    came_from = base if base is not None else _serving(state)
+    came_from = base if base is not None else serving(state)
+    steps, step = steps_of(state, settings, content, came_from)
     rollout = Advancing(
-        number, came_from, deployment.event, draft.at, draft.at + rules.deadline_s, demand, max(demand, 1)
+        target=number,
+        base=came_from,
+        event=deployment.event,
+        started_at=draft.at,
+        progress_by=draft.at + rules.deadline_s,
+        demand=demand,
+        touched=max(demand, 1),
+        steps=steps,
+        step=step,
+        blue_green=bool(steps) and rules.strategy == "blue_green",
     )
     text = f"revision {number}: {deployment.spec.pinned or ' '.join(deployment.spec.command)}"[:500]
     draft.causes = (deployment.event,)
@@ -214,7 +246,7 @@ def _number(draft: Draft, settings: ServiceSettings, deployment: Deployment, con
     )
 
 
-def _serving(state: ServiceState) -> int | None:
+def serving(state: ServiceState) -> int | None:
     """The revision to go back to from a new one: the wanted one unless it has failed, then the one before that."""
     current = state.current
     if current is not None and current.standing != "rejected":

@@ -13,7 +13,7 @@ from autoscaler.core.draft import Draft
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.holding import held
 from autoscaler.core.revision import Revision, Standing
-from autoscaler.core.rollout import Advancing, Halted, Held, Idle, RollingBack, Soaking
+from autoscaler.core.rollout import Halted, Held, Idle, RollingBack, Running, running_of
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
 
@@ -44,8 +44,8 @@ def with_standing(state: ServiceState, number: int, standing: Standing) -> tuple
 def fail_rollout(draft: Draft, settings: ServiceSettings, reason: Reason, *, own_fault: bool) -> None:
     """The revision under way has failed: roll back, hold or go on, as ``on_failure`` says."""
     rollout = draft.state.rollout
-    running = rollout.resumed if isinstance(rollout, Held) else rollout
-    if not isinstance(running, Advancing | Soaking):
+    running = running_of(rollout)
+    if not isinstance(running, Running):
         return
     if settings.update.on_failure == "hold":
         if not isinstance(rollout, Held) or rollout.why != "failure":

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 from autoscaler.core.draft import Draft, because
-from autoscaler.core.rollout import Advancing, Held, Soaking
+from autoscaler.core.rollout import Advancing, Held, HoldWhy, Judging, Running, Soaking
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import Replica, ServiceState
 
@@ -20,8 +19,8 @@ def composition(replicas: Sequence[Replica]) -> tuple[tuple[int, int], ...]:
 
 def held(
     state: ServiceState,
-    why: Literal["operator", "freeze", "failure"],
-    running: Advancing | Soaking,
+    why: HoldWhy,
+    running: Running,
     at: float,
     until: float | None = None,
 ) -> Held:
@@ -50,6 +49,14 @@ def resume(draft: Draft, settings: ServiceSettings, why: str) -> None:
             progress_by=max(running.progress_by, draft.at + settings.update.deadline_s),
             failed=() if rollout.why == "failure" else running.failed,
             demand=rollout.demand,
+        )
+    elif isinstance(running, Judging):
+        running = replace(
+            running,
+            until=None if running.until is None else running.until + stood_s,
+            failed=() if rollout.why == "failure" else running.failed,
+            demand=rollout.demand,
+            unknown_since=None,
         )
     else:
         running = replace(running, until=running.until + stood_s, patience_until=running.patience_until + stood_s)

@@ -11,8 +11,9 @@ class ServiceFacts:
     """One service at evaluation time.
 
     ``ready``: replicas that are available; ``starting``: wanted replicas that are not yet; ``phase`` of its rollout and
-    ``phase_since`` (seconds since the epoch, when the rollout or soak began; None when idle); ``revision`` is the
-    wanted one, ``base`` the one a rollback would return to (None: none).
+    ``phase_since`` (seconds since the epoch, when the rollout, step or soak began; None when idle); ``revision`` is the
+    wanted one, ``base`` the one a rollback would return to (None: none). ``phase_until``: when the step that is judged
+    or the soak is over (None: no such end); ``step`` of ``steps``: which one, from 1 (0: the rollout has none).
     """
 
     name: str
@@ -25,3 +26,6 @@ class ServiceFacts:
     base: int | None
     phase: str
     phase_since: float | None
+    phase_until: float | None = None
+    step: int = 0
+    steps: int = 0

@@ -3,9 +3,10 @@ Pure."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from autoscaler.core.deployments import begin, give_up_preflight
+from autoscaler.core.deployments import begin, give_up_preflight, launch, serving, settle_known
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import Reason
 from autoscaler.core.freezing import updates_frozen
@@ -18,17 +19,25 @@ from autoscaler.core.going_back import (
     with_standing,
 )
 from autoscaler.core.holding import held, resume
+from autoscaler.core.judging import begin_judging
+from autoscaler.core.preflight import extra_wanted, room_lacking
+from autoscaler.core.replacing import counts_wanted
+from autoscaler.core.revision import content_hash
 from autoscaler.core.rollout import (
+    STANDBY_MIN_S,
     Advancing,
     Halted,
     Held,
     Idle,
+    Judging,
     Preflight,
     Retired,
     Retiring,
     RollingBack,
+    Running,
     Soaking,
     replica_name,
+    running_of,
 )
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import Failure, is_available, is_judged, observed_by_identity, overdue_from
@@ -54,7 +63,7 @@ def hold_or_resume(draft: Draft, settings: ServiceSettings) -> None:
     """A freeze holds a rollout that replaces and lets it go when it ends; an operator's hold may have an end of its
     own."""
     rollout, at = draft.state.rollout, draft.at
-    if not isinstance(rollout, Held | Advancing):
+    if not isinstance(rollout, Held | Advancing | Judging):
         return
     frozen = updates_frozen(draft.state, settings, at)
     if isinstance(rollout, Held):
@@ -62,7 +71,7 @@ def hold_or_resume(draft: Draft, settings: ServiceSettings) -> None:
         if over:
             resume(draft, settings, "the hold has ended")
     rollout = draft.state.rollout
-    if isinstance(rollout, Advancing) and frozen is not None:
+    if isinstance(rollout, Advancing | Judging) and frozen is not None:
         moved = held(draft.state, "freeze", rollout, at, frozen[1])
         draft.add("decided", "update", because("freeze", f"held: {frozen[0]}"), rollout=moved)
 
@@ -80,8 +89,8 @@ def judge_failures(draft: Draft, settings: ServiceSettings, failures: list[Failu
         return
     if not own:
         return
-    running = rollout.resumed if isinstance(rollout, Held) else rollout
-    if isinstance(running, Advancing):
+    running = running_of(rollout)
+    if isinstance(running, Advancing | Judging):
         ratio = settings.update.failure_ratio_percent
         if len(running.failed) * 100 > ratio * running.touched or _spent(state, settings, own):
             fail_rollout(draft, settings, _counted(own, len(running.failed), running.touched), own_fault=True)
@@ -116,11 +125,14 @@ def progress(draft: Draft, settings: ServiceSettings, world: World, soak_unknown
     rollout = draft.state.rollout
     match rollout:
         case Preflight():
-            if draft.at >= overdue_from(rollout.resolve_by, settings.update, world):
-                text = f"{rollout.deployment.spec.image} could not be resolved in {settings.update.deadline_s:g} s"
-                give_up_preflight(draft, settings, rollout, because("deadline", text), verdict_failed=True)
+            progress_preflight(draft, settings, world)
+        case Advancing(step=step, steps=steps) if step < len(steps):
+            _progress_to_step(draft, settings, world, rollout)
         case Advancing():
             _progress_advancing(draft, settings, world, rollout)
+        case Judging():
+            if draft.state.demand == 0 and not draft.state.replicas:
+                _apply(draft, rollout, _nothing_wanted(rollout.target), standing=None)
         case Soaking():
             _progress_soaking(draft, world, rollout, soak_unknown)
         case RollingBack():
@@ -136,11 +148,39 @@ def progress(draft: Draft, settings: ServiceSettings, world: World, soak_unknown
             pass
 
 
-def begin_waiting(draft: Draft, settings: ServiceSettings) -> None:
+def progress_preflight(draft: Draft, settings: ServiceSettings, world: World) -> None:
+    """Launch what is resolved and has room, or give it up when its time is over; what the hosts lack is said once."""
+    rollout = draft.state.rollout
+    if not isinstance(rollout, Preflight):
+        return
+    rules, spec = settings.update, rollout.deployment.spec
+    overdue = draft.at >= overdue_from(rollout.resolve_by, rules, world)
+    if not rollout.resolved:
+        if overdue:
+            text = f"{spec.image} could not be resolved in {rules.deadline_s:g} s"
+            give_up_preflight(draft, settings, rollout, because("deadline", text), verdict_failed=True)
+        return
+    if settle_known(draft, settings, rollout):
+        return
+    base = rollout.base if rollout.base is not None else serving(draft.state)
+    extra = extra_wanted(draft.state, settings, spec, content_hash(spec), base)
+    lacking = room_lacking(draft.state, settings, spec, extra, world)
+    if not lacking:
+        launch(draft, settings, rollout)
+    elif overdue:
+        text = f"{lacking}, for {rules.deadline_s:g} s. Free some, add a host, or ask for less beside what runs"
+        give_up_preflight(draft, settings, rollout, because("no_room", text[:1000]), verdict_failed=False)
+    elif not rollout.lacks:
+        waiting = replace(rollout, lacks=lacking)
+        draft.add("observed", "deployment", because("no_room", f"waits: {lacking}"[:1000]), rollout=waiting)
+
+
+def begin_waiting(draft: Draft, settings: ServiceSettings, world: World) -> None:
     """Begin the deployment that waited behind a rollback, once that has ended either way."""
     waiting = draft.state.waiting
     if waiting is not None and isinstance(draft.state.rollout, Idle | Halted):
         begin(draft, settings, waiting)
+        progress_preflight(draft, settings, world)
 
 
 def all_available(state: ServiceState, world: World, revision: int) -> bool:
@@ -161,17 +201,39 @@ def available_count(state: ServiceState, world: World, revision: int) -> int:
     )
 
 
+def step_reached(state: ServiceState, settings: ServiceSettings, world: World, rollout: Advancing) -> bool:
+    """Whether the counts of the step stand, and all of the new revision's replicas are available."""
+    wanted = counts_wanted(state, settings, rollout)
+    new = sum(1 for r in state.replicas if r.revision == rollout.target)
+    ready = available_count(state, world, rollout.target)
+    return new == wanted.new == ready and len(state.replicas) - new == wanted.old
+
+
+def _progress_to_step(draft: Draft, settings: ServiceSettings, world: World, rollout: Advancing) -> None:
+    state = draft.state
+    if state.demand == 0:
+        _progress_advancing(draft, settings, world, rollout)
+    elif step_reached(state, settings, world, rollout):
+        begin_judging(draft, rollout)
+    elif draft.at >= overdue_from(rollout.progress_by, settings.update, world):
+        _fail_for_deadline(draft, settings, world, rollout)
+
+
+def _is_whole(state: ServiceState, world: World, rollout: Advancing) -> bool:
+    """Whether the demand runs the new revision and is available, and beside it only what stands by."""
+    if rollout.blue_green:
+        return available_count(state, world, rollout.target) == state.demand > 0
+    return all_available(state, world, rollout.target)
+
+
 def _progress_advancing(draft: Draft, settings: ServiceSettings, world: World, rollout: Advancing) -> None:
     state, rules, at = draft.state, settings.update, draft.at
     if state.demand == 0 and not state.replicas:
-        _apply(
-            draft,
-            rollout,
-            because("unproven", f"revision {rollout.target} is current; no replica is wanted"),
-            standing=None,
-        )
-    elif all_available(state, world, rollout.target):
-        if rules.soak_s <= 0:
+        _apply(draft, rollout, _nothing_wanted(rollout.target), standing=None)
+    elif _is_whole(state, world, rollout):
+        standby = rollout.blue_green and any(r.revision != rollout.target for r in state.replicas)
+        soak_s = max(rules.soak_s, STANDBY_MIN_S) if standby else rules.soak_s
+        if soak_s <= 0:
             _apply(
                 draft,
                 rollout,
@@ -179,22 +241,28 @@ def _progress_advancing(draft: Draft, settings: ServiceSettings, world: World, r
                 standing="stable",
             )
             return
-        patience = max(at + rules.soak_s, at + rules.analysis_patience_s)
-        soaking = Soaking(rollout.target, rollout.base, rollout.event, at, at + rules.soak_s, patience)
-        text = f"all {state.demand} replicas run revision {rollout.target}; soaking for {rules.soak_s:g} s"
+        patience = max(at + soak_s, at + rules.analysis_patience_s)
+        soaking = Soaking(rollout.target, rollout.base, rollout.event, at, at + soak_s, patience, standby)
+        beside = "; what it replaces stands by" if standby else ""
+        text = f"all {state.demand} replicas run revision {rollout.target}; soaking for {soak_s:g} s{beside}"
         draft.add("decided", "update", because("soaking", text, demand=state.demand), rollout=soaking)
     elif at >= overdue_from(rollout.progress_by, rules, world):
-        room = f"; {state.pending.text}" if state.pending is not None else ""
-        seen = observed_by_identity(world)
-        missing = [
-            r
-            for r in state.replicas
-            if r.revision == rollout.target and not is_available(r, seen.get((r.slot, r.revision, r.attempt)))
-        ]
-        names = ", ".join(replica_name(state.service, r.slot, r.revision, r.attempt) for r in missing[:3])
-        text = f"no progress for {rules.deadline_s:g} s: {names or 'no new replica'} not available{room}"
-        shown = any((r.slot, r.revision, r.attempt) in seen for r in missing)
-        fail_rollout(draft, settings, because("deadline", text), own_fault=shown and not room)
+        _fail_for_deadline(draft, settings, world, rollout)
+
+
+def _fail_for_deadline(draft: Draft, settings: ServiceSettings, world: World, rollout: Advancing) -> None:
+    state, deadline_s = draft.state, settings.update.deadline_s
+    room = f"; {state.pending.text}" if state.pending is not None else ""
+    seen = observed_by_identity(world)
+    missing = [
+        r
+        for r in state.replicas
+        if r.revision == rollout.target and not is_available(r, seen.get((r.slot, r.revision, r.attempt)))
+    ]
+    names = ", ".join(replica_name(state.service, r.slot, r.revision, r.attempt) for r in missing[:3])
+    text = f"no progress for {deadline_s:g} s: {names or 'no new replica'} not available{room}"
+    shown = any((r.slot, r.revision, r.attempt) in seen for r in missing)
+    fail_rollout(draft, settings, because("deadline", text), own_fault=shown and not room)
 
 
 def _progress_soaking(draft: Draft, world: World, rollout: Soaking, soak_unknown: tuple[str, ...]) -> None:
@@ -218,7 +286,11 @@ def _progress_soaking(draft: Draft, world: World, rollout: Soaking, soak_unknown
         )
 
 
-def _apply(draft: Draft, rollout: Advancing | Soaking, reason: Reason, *, standing: str | None) -> None:
+def _nothing_wanted(revision: int) -> Reason:
+    return because("unproven", f"revision {revision} is current; no replica is wanted")
+
+
+def _apply(draft: Draft, rollout: Running, reason: Reason, *, standing: str | None) -> None:
     changes: dict[str, Any] = {"rollout": Idle()}
     if standing == "stable":
         changes["revisions"] = with_standing(draft.state, rollout.target, "stable")

@@ -19,7 +19,7 @@ from autoscaler.core.world import ObservedReplica, World
 def plan(state: ServiceState, settings: ServiceSettings, world: World, cluster: str) -> tuple[Action, ...]:
     """The actions that bring the hosts closer to the wanted list; empty when they agree."""
     actions: list[Action] = []
-    if isinstance(state.rollout, Preflight):
+    if isinstance(state.rollout, Preflight) and not state.rollout.resolved:
         deployment = state.rollout.deployment
         actions.append(Resolve(state.service, deployment.spec, deployment.event))
     seen = observed_by_identity(world)

@@ -11,6 +11,11 @@ from typing import Literal
 
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.revision import Deployment
+from autoscaler.core.steps import Step
+
+HoldWhy = Literal["operator", "freeze", "failure", "inconclusive", "unknown"]
+"""Why a rollout is held: an operator paused it, a freeze, failures with ``on_failure: hold``, a step whose checks could
+not decide, or whose checks had no data for ``analysis_patience``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,8 @@ class Preflight:
     """A deployment was accepted; its image is being resolved. No replica is touched.
 
     ``base`` is the revision to go back to where the image cannot be had and replicas of a superseded one run. ``after``
-    is the halt that the deployment found, to return to where it comes to nothing.
+    is the halt that the deployment found, to return to where it comes to nothing. ``resolved``: the image is pinned or
+    there is none; ``lacks``: what the hosts lacked when they were first asked for room, empty where nothing.
     """
 
     deployment: Deployment
@@ -33,6 +39,8 @@ class Preflight:
     resolve_by: float
     base: int | None
     after: Halted | None = None
+    resolved: bool = False
+    lacks: str = ""
     phase: Literal["preflight"] = "preflight"
 
 
@@ -42,6 +50,8 @@ class Advancing:
 
     ``touched``: slots to replace, fixed at the start. ``failed``: names of target replicas that failed, each once.
     ``demand``: the demand that the split between revisions was last computed for. ``progress_by`` moves with progress.
+    ``steps``: those that the rollout began with; ``step``: towards which of them, from 0; past the last one towards the
+    whole. ``blue_green``: the target grows beside the others, and gets no request before it is whole.
     """
 
     target: int
@@ -52,13 +62,37 @@ class Advancing:
     demand: int
     touched: int
     failed: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    step: int = 0
+    blue_green: bool = False
     phase: Literal["advancing"] = "advancing"
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """A step is reached and available: it lasts ``until`` (None: until somebody lets it go on), and the policies that
+    vote on revisions judge it. Fields as in `Advancing`; ``unknown_since``: since when they cannot tell."""
+
+    target: int
+    base: int | None
+    event: EventRef | None
+    started_at: float
+    demand: int
+    touched: int
+    since: float
+    until: float | None
+    failed: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    step: int = 0
+    blue_green: bool = False
+    unknown_since: float | None = None
+    phase: Literal["judging"] = "judging"
 
 
 @dataclass(frozen=True, slots=True)
 class Soaking:
     """All replicas run ``target``; health and policies' votes are still judged until ``until`` (unknown:
-    ``patience_until``)."""
+    ``patience_until``). ``standby``: what it replaced is kept beside it, so that going back is a switch."""
 
     target: int
     base: int | None
@@ -66,6 +100,7 @@ class Soaking:
     since: float
     until: float
     patience_until: float
+    standby: bool = False
     phase: Literal["soaking"] = "soaking"
 
 
@@ -77,8 +112,8 @@ class Held:
     ``kept``: how many replicas of which revision stand meanwhile (revision, count), as split for ``demand``.
     """
 
-    why: Literal["operator", "freeze", "failure"]
-    resumed: Advancing | Soaking
+    why: HoldWhy
+    resumed: Advancing | Judging | Soaking
     held_at: float
     until: float | None
     kept: tuple[tuple[int, int], ...] = ()
@@ -131,14 +166,24 @@ class Retired:
     phase: Literal["retired"] = "retired"
 
 
-Rollout = Idle | Preflight | Advancing | Soaking | Held | RollingBack | Halted | Retiring | Retired
+STANDBY_MIN_S = 30.0
+"""What a preview has replaced stands by at least so long, though its room is wanted."""
+
+Running = Advancing | Judging | Soaking
+"""The phases in which a new revision is on its way, and that can be held."""
+Rollout = Idle | Preflight | Advancing | Judging | Soaking | Held | RollingBack | Halted | Retiring | Retired
 
 TRANSITIONS: dict[str, frozenset[str]] = {
     "idle": frozenset({"idle", "preflight", "advancing", "rolling_back", "retiring", "retired", "halted"}),
     "preflight": frozenset({"preflight", "advancing", "idle", "halted", "soaking", "rolling_back", "retiring"}),
-    "advancing": frozenset({"advancing", "soaking", "idle", "held", "rolling_back", "halted", "preflight", "retiring"}),
+    "advancing": frozenset(
+        {"advancing", "judging", "soaking", "idle", "held", "rolling_back", "halted", "preflight", "retiring"}
+    ),
+    "judging": frozenset({"judging", "advancing", "idle", "held", "rolling_back", "halted", "preflight", "retiring"}),
     "soaking": frozenset({"soaking", "idle", "held", "rolling_back", "halted", "preflight", "retiring"}),
-    "held": frozenset({"held", "advancing", "soaking", "rolling_back", "halted", "preflight", "idle", "retiring"}),
+    "held": frozenset(
+        {"held", "advancing", "judging", "soaking", "rolling_back", "halted", "preflight", "idle", "retiring"}
+    ),
     "rolling_back": frozenset({"rolling_back", "idle", "halted", "preflight", "retiring"}),
     "halted": frozenset({"halted", "preflight", "advancing", "rolling_back", "idle", "retiring"}),
     "retiring": frozenset({"retiring", "retired"}),
@@ -149,7 +194,17 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 
 def in_flight(rollout: Rollout) -> bool:
     """Whether an operation is under way that a newer deployment would supersede."""
-    return isinstance(rollout, Preflight | Advancing | Soaking | Held)
+    return isinstance(rollout, Preflight | Running | Held)
+
+
+def is_stepping(rollout: Advancing | Judging) -> bool:
+    """Whether it stands at a step, or grows a preview, with both revisions wanted; else it replaces all."""
+    return rollout.step < len(rollout.steps) or rollout.blue_green
+
+
+def running_of(rollout: Rollout) -> Rollout:
+    """The phase itself, or the one that is held."""
+    return rollout.resumed if isinstance(rollout, Held) else rollout
 
 
 def replica_name(service: str, slot: int, revision: int, attempt: int) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from autoscaler.core.amount import Amount
 from autoscaler.core.revision import RevisionSpec
+from autoscaler.core.steps import Step
 from autoscaler.core.world import Taint
 
 
@@ -84,9 +85,15 @@ class Guards:
 
 @dataclass(frozen=True, slots=True)
 class UpdateRules:
-    """How a revision replaces another; defaults and reasons in docs/design/delivery.md. ``_s`` in seconds."""
+    """How a revision replaces another; defaults and reasons in docs/design/delivery.md. ``_s`` in seconds.
 
-    strategy: Literal["rolling"] = "rolling"
+    ``steps``: of a canary, in order; of blue-green at most one, the preview. ``fast_window``: content of a stable
+    revision with fewer than so many between it and the present stable one needs no steps.
+    """
+
+    strategy: Literal["rolling", "canary", "blue_green"] = "rolling"
+    steps: tuple[Step, ...] = ()
+    fast_window: int = 2
     order: Literal["auto", "start_first", "stop_first"] = "auto"
     max_surge: Amount = Amount(percent=25)
     max_unavailable: Amount = Amount(count=0)

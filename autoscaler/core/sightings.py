@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import Reason
-from autoscaler.core.rollout import Advancing, Held, RollingBack, Soaking, replica_name
+from autoscaler.core.rollout import Advancing, Held, Judging, RollingBack, Soaking, replica_name, running_of
 from autoscaler.core.settings import ServiceSettings, UpdateRules
 from autoscaler.core.state import Replica, ServiceState, Setback
 from autoscaler.core.world import ObservedReplica, World
@@ -183,9 +183,8 @@ def _failure_of(
 
 def is_judged(state: ServiceState, replica: Replica) -> bool:
     """Whether the rollout under way stands or falls with the replica: it is the target's, and made for this rollout."""
-    rollout = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
-    match rollout:
-        case Advancing(target=target) | Soaking(target=target):
+    match running_of(state.rollout):
+        case Advancing(target=target) | Judging(target=target) | Soaking(target=target):
             return replica.revision == target
         case RollingBack(target=target, started_at=started_at):
             return replica.revision == target and replica.placed_at >= started_at
@@ -274,14 +273,14 @@ def drop(draft: Draft, rules: UpdateRules, failures: list[Failure]) -> None:
     if away:
         changes["lost"] = (*state.lost, *away)
     rollout = state.rollout
-    judged = rollout.resumed if isinstance(rollout, Held) else rollout
-    if isinstance(judged, Advancing):
+    judged = running_of(rollout)
+    if isinstance(judged, Advancing | Judging):
         failed = failed_names(state, judged.target, judged.failed, failures)
         if failed != judged.failed:
             judged = replace(judged, failed=failed)
     if isinstance(rollout, Held):
         kept = _kept_after(rollout, failures, changes["replicas"])
-        resumed = judged if isinstance(judged, Advancing) else rollout.resumed
+        resumed = judged if isinstance(judged, Advancing | Judging) else rollout.resumed
         rollout = replace(rollout, resumed=resumed, kept=kept)
     elif judged is not rollout:
         rollout = judged

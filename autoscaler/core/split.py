@@ -5,7 +5,10 @@ Source: kubernetes/kubernetes `pkg/controller/deployment` (proportional scaling)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autoscaler.core.edit import Edit, victims
+from autoscaler.core.revision import RevisionSpec
 from autoscaler.core.rollout import Advancing, Soaking
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import Replica, ServiceState
@@ -27,10 +30,15 @@ def surge_and_unavailable(settings: ServiceSettings, demand: int, *, stop_first:
 def stops_first(state: ServiceState, settings: ServiceSettings, target: int) -> bool:
     """Whether the old replica of a slot goes before the new one comes: as configured; auto: a host port or volume pins
     it."""
+    revision = state.revision_numbered(target)
+    return goes_first(settings, revision.spec if revision is not None else None)
+
+
+def goes_first(settings: ServiceSettings, spec: RevisionSpec | None) -> bool:
+    """`stops_first` for content that may have no number yet."""
     if settings.update.order != "auto":
         return settings.update.order == "stop_first"
-    revision = state.revision_numbered(target)
-    return revision is not None and revision.spec.pins_host
+    return spec is not None and spec.pins_host
 
 
 def split_demand(edit: Edit, rollout: Advancing | Soaking, former: int) -> None:
@@ -48,7 +56,7 @@ def split_demand(edit: Edit, rollout: Advancing | Soaking, former: int) -> None:
     new, old = edit.of(target), edit.other_than(target)
     wanted = demand + max(-unavailable, min(surge, len(edit.steady) - former))
     new_share = _new_share(len(new), len(old), wanted)
-    if new_share > len(new) and old and _ails(edit, new):
+    if new_share > len(new) and old and ails(edit, new):
         new_share = len(new)
     old_share = wanted - new_share
     spare = edit.available_count() - (demand - unavailable)
@@ -60,7 +68,7 @@ def split_demand(edit: Edit, rollout: Advancing | Soaking, former: int) -> None:
         grow(edit, base or old[0].revision, old_share - len(old))
 
 
-def _ails(edit: Edit, new: list[Replica]) -> bool:
+def ails(edit: Edit, new: Sequence[Replica]) -> bool:
     """Whether a replica of the new revision is not available now, or failed so lately that its slot waits."""
     return any(not edit.available(r) for r in new) or any(s.retry_at > edit.world.now for s in edit.state.setbacks)
 
@@ -87,8 +95,9 @@ def _shrink(edit: Edit, among: list[Replica], count: int, spare: int) -> int:
     return spare
 
 
-def grow(edit: Edit, revision: int, count: int) -> None:
-    """Start ``count`` more of a revision, in slots free of any replica first, above the demand where there are none."""
+def grow(edit: Edit, revision: int, count: int) -> int:
+    """Start ``count`` more of a revision, in slots free of any replica first, above the demand where there are none;
+    how many it started."""
     used = {r.slot for r in edit.replicas}
     highest = max((*used, edit.state.demand)) + max(0, count)
-    edit.start_in((slot for slot in range(highest + 1) if slot not in used), revision, count)
+    return edit.start_in((slot for slot in range(highest + 1) if slot not in used), revision, count)

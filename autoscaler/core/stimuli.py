@@ -46,7 +46,8 @@ class Evaluate:
 
     ``wishes_max``: highest combined wish of the past down window, ``wishes_min``: lowest of the past up window (None:
     no wish yet). ``covered_since``: since when every metric of the scaling policies is known without a gap;
-    ``zero_since``: since when all of them are known zeros. ``soak_unknown``: rollback-policy signals seen before and
+    ``zero_since``: since when all of them are known zeros. ``told_since``: when the phase began that the policies were
+    told of; of one that has ended since, they judge nothing. ``soak_unknown``: rollback-policy signals seen before and
     unknown now.
     """
 
@@ -58,6 +59,7 @@ class Evaluate:
     wishes_min: int | None = None
     covered_since: float | None = None
     zero_since: float | None = None
+    told_since: float | None = None
     soak_unknown: tuple[str, ...] = ()
     guards: tuple[GuardNote, ...] = ()
     causes: tuple[EventRef, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoscaler.core.rollout import Advancing, Held, Preflight, RollingBack, Soaking
+from autoscaler.core.rollout import Advancing, Judging, Preflight, RollingBack, Running, running_of
 from autoscaler.core.sightings import observed_by_identity
 from autoscaler.core.state import ServiceState
 from autoscaler.core.world import World
@@ -17,24 +17,24 @@ def active_tasks(state: ServiceState, world: World) -> dict[str, int]:
     scale: 1 while the replicas that run are not yet the demand outside of a rollout; schedule: wanted slots not yet
     started.
     """
-    rollout = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
+    rollout = running_of(state.rollout)
     seen = observed_by_identity(world)
     running = [
         s
         for r in state.replicas
         if (s := seen.get((r.slot, r.revision, r.attempt))) is not None and s.condition == "running"
     ]
-    deploying = isinstance(rollout, Preflight | Advancing | Soaking) or (
+    deploying = isinstance(rollout, Preflight | Running) or (
         isinstance(rollout, RollingBack) and rollout.event is not None
     )
     missing = max(0, state.demand - len(state.replicas))
     extra = sum(1 for s in world.replicas if s.condition == "running") - len(running)
-    idle = not isinstance(rollout, Advancing | Preflight | RollingBack)
+    idle = not isinstance(rollout, Advancing | Judging | Preflight | RollingBack)
     return {
         "deploy": int(deploying) + (1 if state.waiting is not None else 0),
         "monitor": 0,
         "rollback": int(isinstance(rollout, RollingBack)),
         "schedule": len(state.replicas) - len(running) + missing,
         "scale": int(idle and (len(running) != state.demand or extra > 0)),
-        "update": int(isinstance(rollout, Advancing | Soaking)),
+        "update": int(isinstance(rollout, Running)),
     }

@@ -11,7 +11,7 @@ from typing import Protocol
 from autoscaler.core.activation import idle_since
 from autoscaler.core.facts import SignalReading
 from autoscaler.core.observation import ServiceFacts
-from autoscaler.core.rollout import Advancing, Held, Idle, RollingBack, Soaking
+from autoscaler.core.rollout import Advancing, Idle, Judging, RollingBack, Soaking, running_of
 from autoscaler.core.scaling import Wish, combine
 from autoscaler.core.settings import PolicyUse, ServiceSettings
 from autoscaler.core.sightings import is_available, observed_by_identity
@@ -41,15 +41,20 @@ def facts_of(state: ServiceState, settings: ServiceSettings, world: World) -> Se
     if state.replicas:
         seen = observed_by_identity(world)
         ready = sum(1 for r in state.replicas if is_available(r, seen.get((r.slot, r.revision, r.attempt))))
-    running = state.rollout.resumed if isinstance(state.rollout, Held) else state.rollout
+    running = running_of(state.rollout)
     since: float | None = None
+    until: float | None = None
     base: int | None = None
+    step = steps = 0
     if isinstance(running, Advancing):
         since, base = running.started_at, running.base
-    elif isinstance(running, Soaking):
-        since, base = running.since, running.base
+    elif isinstance(running, Judging | Soaking):
+        since, until, base = running.since, running.until, running.base
     elif isinstance(running, RollingBack):
         since, base = running.started_at, running.target
+    if isinstance(running, Advancing | Judging) and running.steps:
+        steps = len(running.steps)
+        step = min(running.step + 1, steps)
     return ServiceFacts(
         name=state.service,
         demand=state.demand,
@@ -61,6 +66,9 @@ def facts_of(state: ServiceState, settings: ServiceSettings, world: World) -> Se
         base=base,
         phase=state.rollout.phase,
         phase_since=since,
+        phase_until=until,
+        step=step,
+        steps=steps,
     )
 
 

@@ -11,9 +11,12 @@ from dataclasses import replace
 from autoscaler.core.activation import activation
 from autoscaler.core.deadlines import next_evaluation
 from autoscaler.core.decide import decide
+from autoscaler.core.judging import is_due
 from autoscaler.core.observation import ServiceFacts
 from autoscaler.core.proposals import Hold, Scale
+from autoscaler.core.rollout import Judging
 from autoscaler.core.scaling import combine
+from autoscaler.core.series import NEVER
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.core.stimuli import GuardNote, PolicyVote
@@ -87,6 +90,12 @@ class Evaluator:
             self._dirty.setdefault(service, False)
             self._fired_at = max(self._fired_at, at)
 
+    def ask(self, service: str, at: float) -> None:
+        """Evaluate the service without a new sample, as of ``at`` at the earliest."""
+        self._dirty.setdefault(service, False)
+        self._fired_at = max(self._fired_at, at)
+        self.forget_facts(service)
+
     def foreign_requests(self, now: float) -> dict[str, EvaluationRequest]:
         """What the worker process must be asked for dirty services with a foreign policy."""
         return {
@@ -110,6 +119,7 @@ class Evaluator:
                 votes = self._voter.votes(self._request(service, settings, at, now))
             if self._evaluate(service, settings, votes, at, now, sampled=sampled):
                 changed.add(service)
+            self._ask_again(service, settings, now)
         return changed
 
     def soak_unknown(self, service: str, now: float) -> tuple[str, ...]:
@@ -135,7 +145,9 @@ class Evaluator:
 
     def _request(self, service: str, settings: ServiceSettings, at: float, now: float) -> EvaluationRequest:
         volatile = self.volatile.get(service) or self._made(service)
-        return request_for(settings, volatile, self._facts(service, settings, volatile, now), at)
+        facts = self._facts(service, settings, volatile, now)
+        volatile.told_since = facts.phase_since
+        return request_for(settings, volatile, facts, at)
 
     def _facts(self, service: str, settings: ServiceSettings, volatile: Volatile, now: float) -> ServiceFacts:
         if volatile.facts is None:
@@ -164,7 +176,12 @@ class Evaluator:
         if settings.guards.plugins:
             stimulus = replace(stimulus, guards=self._guard_notes(service, settings, votes, at, now))
         # The inputs are for the record alone, but to read them costs a tenth of deciding a second time with them.
-        explained = replace(stimulus, readings=readings_of(volatile, votes, at), causes=volatile.causes)
+        explained = replace(
+            stimulus,
+            readings=readings_of(volatile, votes, at),
+            causes=volatile.causes,
+            told_since=NEVER if volatile.told_since is None else volatile.told_since,
+        )
         records = decide(state, settings, explained, self._world_of(service, settings, now))
         if not records:
             return False
@@ -172,6 +189,14 @@ class Evaluator:
         self._conclusion.keep(service, records)
         volatile.facts = None
         return True
+
+    def _ask_again(self, service: str, settings: ServiceSettings, now: float) -> None:
+        """A step that began since the policies were asked and is over already is judged by itself."""
+        rollout = self._conclusion.present(service).rollout
+        if not isinstance(rollout, Judging) or rollout.since == self.volatile[service].told_since:
+            return
+        if is_due(rollout, settings.update.analysis_patience_s, now):
+            self.ask(service, now)
 
     def _guard_notes(
         self, service: str, settings: ServiceSettings, votes: tuple[PolicyVote, ...], at: float, now: float

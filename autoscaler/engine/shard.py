@@ -15,6 +15,7 @@ from autoscaler.core.actions import Action, Outcome
 from autoscaler.core.deadlines import next_deadline
 from autoscaler.core.decide import decide
 from autoscaler.core.host_marks import MarkedHosts
+from autoscaler.core.judging import is_due
 from autoscaler.core.plan import plan
 from autoscaler.core.records import Record
 from autoscaler.core.rejections import reject, turn_away
@@ -271,6 +272,8 @@ class Shard:
         self._conclusion.keep(service, decide(state, settings, stimulus, self._world(service, settings, now)))
         self._decided_at[service] = now
         self._to_plan.add(service)
+        if is_due(self._conclusion.present(service).rollout, settings.update.analysis_patience_s, now):
+            self.evaluator.ask(service, now)
 
     def _mark_hosts(self, now: float) -> list[Outgoing]:
         """Carry out what operators said of hosts, and look at every service that may have to move."""

@@ -20,7 +20,7 @@ class Volatile:
     """``event_at``: when the newest folded sample came (broker time); ``metrics``: names that scaling policies looked
     at; ``vetting``: names that rollback policies looked at and that were seen. ``saved_at``: event_at of the last
     checkpoint. ``judged_since``, ``judged_at``: the first and the last evaluation of the unbroken run of them, before
-    which ``wishes`` may lack any."""
+    which ``wishes`` may lack any. ``told_since``: when the phase began that policies were told of last."""
 
     __slots__ = (
         "event_at",
@@ -33,6 +33,7 @@ class Volatile:
         "saved_at",
         "signals",
         "source",
+        "told_since",
         "vetting",
         "wishes",
     )
@@ -47,6 +48,7 @@ class Volatile:
         self.event_at = 0.0
         self.saved_at = 0.0
         self.judged_at = self.judged_since = 0.0
+        self.told_since: float | None = None
         self.source = ""
         self.event_id = ""
 

@@ -69,9 +69,28 @@ SERVICE_CASES = {
         "scaling: {combine: maxx}",
         f'{AT}.scaling.combine: must be one of max, min. Did you mean "max"?',
     ),
-    "a later strategy": (
-        "update: {strategy: blue_green}",
-        f"{AT}.update.strategy: blue_green comes in a later version. Use rolling.",
+    "an unknown strategy": (
+        "update: {strategy: blue_geen}",
+        f'{AT}.update.strategy: must be one of rolling, canary, blue_green. Did you mean "blue_green"?',
+    ),
+    "a canary without steps": (
+        "update: {strategy: canary}",
+        (
+            f"{AT}.update.steps: is empty, and a canary goes by steps."
+            " List some, such as [{weight: 5%, pause: 2m}, {weight: 50%, pause: until promote}]."
+        ),
+    ),
+    "steps of a rolling update": (
+        "update: {steps: [{weight: 5%}]}",
+        (f"{AT}.update.steps: has no meaning for the strategy rolling. Set strategy: canary, or remove the steps."),
+    ),
+    "a step of nothing": (
+        "update: {strategy: canary, steps: [{weight: 5%}, {pause: 1m}]}",
+        f"{AT}.update.steps[1]: has neither weight nor count. Give it exactly one of them.",
+    ),
+    "two previews": (
+        "update: {strategy: blue_green, steps: [{count: 1}, {count: 2}]}",
+        f"{AT}.update.steps: has more than one step, and blue_green has one preview. Keep one, or use canary.",
     ),
     "both zero": (
         "update: {max_surge: 0, max_unavailable: 0%}",

@@ -8,6 +8,7 @@ import pytest
 
 from autoscaler.core.amount import Amount
 from autoscaler.core.settings import UpdateRules
+from autoscaler.core.steps import Step
 from tests.configuration.builders import a_service, loaded
 
 # update, health -> min_healthy, startup_deadline, deadline, monitor, soak (seconds)
@@ -58,11 +59,15 @@ def test_unset_keys_are_the_core_s_defaults(tmp_path: Path) -> None:
 def test_every_key_reaches_the_rules(tmp_path: Path) -> None:
     made = rules(
         tmp_path,
-        "order: stop_first, max_surge: 0, max_unavailable: 50%, first_batch: 3, max_parallel: 4, failure_ratio: 10%,"
+        "strategy: canary, steps: [{weight: 5%, pause: 2m}, {count: 2, pause: until promote}], fast_window: 3,"
+        " order: stop_first, max_surge: 0, max_unavailable: 50%, first_batch: 3, max_parallel: 4, failure_ratio: 10%,"
         " on_rollback_failure: continue, rollback_max_surge: 2, analysis_patience: 1m, drain_timeout: 0,"
         " stop_deadline: 2m, restart: {attempts: 0, window: 1m, delay: 0}, rollbacks_per_hour: 9, history: 5",
     )
     assert made == UpdateRules(
+        strategy="canary",
+        steps=(Step(weight=5, pause_s=120.0), Step(count=2, pause_s=None)),
+        fast_window=3,
         order="stop_first",
         max_surge=Amount(count=0),
         max_unavailable=Amount(percent=50),

@@ -6,7 +6,7 @@ from typing import Any
 
 from autoscaler.core.amount import Amount
 from autoscaler.core.facts import EventRef
-from autoscaler.core.proposals import Hold, Rollback, Scale
+from autoscaler.core.proposals import Hold, Rollback, Scale, Update
 from autoscaler.core.revision import Revision, RevisionSpec, Standing, content_hash
 from autoscaler.core.settings import Bounds, EventRules, Guards, PlacementRules, Scaling, ServiceSettings, UpdateRules
 from autoscaler.core.state import Replica, ServiceState
@@ -141,6 +141,18 @@ def holds(policy: str = "calm") -> PolicyVote:
 def votes_down(policy: str = "errors") -> PolicyVote:
     """A vote against the revision under way."""
     return PolicyVote(policy, Rollback("0.2 errors over 0.05"), "", ("error_ratio",), rollback=True)
+
+
+def judges(finding: str, policy: str = "canary", *, wake_at: float | None = None) -> PolicyVote:
+    """The vote of a policy that judges revisions: pass, fail, inconclusive, or unknown."""
+    proposal = {
+        "pass": Update(2, "as good as the base"),
+        "fail": Rollback("worse than the base"),
+        "inconclusive": Hold("too few requests", wake_at),
+        "unknown": None,
+    }[finding]
+    unknown = "error_ratio unknown: never seen" if finding == "unknown" else ""
+    return PolicyVote(policy, proposal, unknown, ("error_ratio",), rollback=True)
 
 
 def an_evaluation(at: float, *votes: PolicyVote, **changes: Any) -> Evaluate:

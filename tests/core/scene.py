@@ -10,13 +10,22 @@ from autoscaler.core.actions import Action, Create, Outcome, Remove, Resolve, St
 from autoscaler.core.deadlines import next_deadline
 from autoscaler.core.decide import decide
 from autoscaler.core.evolve import fold
+from autoscaler.core.judging import is_due
 from autoscaler.core.plan import plan
 from autoscaler.core.records import Record
 from autoscaler.core.revision import RevisionSpec
 from autoscaler.core.rollout import TRANSITIONS
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
-from autoscaler.core.stimuli import Configured, DeadlineReached, Observed, OutcomeArrived, PolicyVote, Stimulus
+from autoscaler.core.stimuli import (
+    Configured,
+    DeadlineReached,
+    Evaluate,
+    Observed,
+    OutcomeArrived,
+    PolicyVote,
+    Stimulus,
+)
 from autoscaler.core.world import HostView, ObservedReplica, World
 from tests.core.builders import NOW, a_command, a_deployment, a_host, a_service, an_evaluation, some_settings
 
@@ -54,7 +63,10 @@ def one_after_another(*behaviours: Behaviour) -> Behaviour:
 
 
 class Scene:
-    """One service, its hosts and its clock. ``behave``: version (second word of the command, or tag) -> behaviour."""
+    """One service, its hosts and its clock. ``behave``: version (second word of the command, or tag) -> behaviour.
+
+    ``votes``: what the policies say when a step asks them.
+    """
 
     def __init__(
         self,
@@ -74,6 +86,7 @@ class Scene:
         self.actions: list[Action] = []
         self.created: list[str] = []
         self.obedient = True
+        self.votes: tuple[PolicyVote, ...] = ()
         for r in self.state.replicas:
             name = f"shop.web.s{r.slot}.r{r.revision}.{r.attempt}"
             self.containers[name] = ObservedReplica(
@@ -154,6 +167,9 @@ class Scene:
         raised = sum(1 for r in records if r.raises_generation)
         assert self.state.generation == before.generation + raised
         self.records += records
+        patience_s = self.settings.update.analysis_patience_s
+        if not isinstance(stimulus, Evaluate) and is_due(self.state.rollout, patience_s, self.now):
+            self._decide(an_evaluation(self.now, *self.votes, sampled=False))
 
     def _execute(self, action: Action) -> Outcome | None:
         match action:
