@@ -9,8 +9,8 @@ from autoscaler.cli.phrases import age_text, until_text
 from autoscaler.cli.pool import PoolView
 from autoscaler.cli.reading import Entry
 from autoscaler.core.freezing import updates_frozen
-from autoscaler.core.revision import Revision, RevisionSpec
 from autoscaler.core.judging import step_text
+from autoscaler.core.revision import Revision, RevisionSpec
 from autoscaler.core.rollout import (
     Advancing,
     Halted,
@@ -60,7 +60,7 @@ def operation_text(state: ServiceState, now: float) -> str:
 
 
 _HELD_REMEDIES = {
-    "operator": "; resume, promote or abort",
+    "operator": "",
     "freeze": "",
     "failure": "; approve or abort",
     "inconclusive": "; approve, resume, promote or abort",

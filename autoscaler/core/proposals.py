@@ -18,7 +18,10 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Wish to update to a kept revision, such as one that waits for a gate. ``revision`` is its number."""
+    """Wish to update to a kept revision, such as one that waits for a gate. ``revision`` is its number.
+
+    Of the revision whose step is judged: it has passed.
+    """
 
     revision: int
     reason: str = ""
@@ -33,10 +36,15 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Wish that the demand stays as it is: blocks a scale-down of others."""
+    """Wish that all stays as it is: blocks a scale-down of others, and the next step of a rollout.
+
+    ``wake_at``: when to ask again, without a sample. Of a step that is over, a `Hold` that is to wake later asks for
+    time, and any other says that it cannot decide. ``unknown``: data lack, so that this is no answer at all.
+    """
 
     reason: str = ""
     wake_at: float | None = None
+    unknown: bool = False
 
 
 Proposal = Scale | Update | Rollback | Hold

@@ -25,6 +25,10 @@ def _is_moment(value: object) -> bool:
     return value is None or (type(value) in {int, float} and math.isfinite(value))  # type: ignore[arg-type]
 
 
+def _is_flag(value: object) -> bool:
+    return type(value) is bool
+
+
 def _shown(text: str) -> str:
     """A plugin's words as records can carry them: bounded, and without half surrogates or NUL."""
     return plain_text(text[:TEXT_MAX])
@@ -46,6 +50,8 @@ def judge_proposal(value: object) -> tuple[Proposal | None, str]:
             if not _is_count(to, 0):
                 return None, f"Scale.to must be a whole number from 0 to {REPLICAS_MAX}"
             return (value, "") if _is_moment(wake_at) else (None, "Scale.wake_at must be finite seconds or None")
+        case Hold(unknown=unknown) if not _is_flag(unknown):
+            return None, "Hold.unknown must be True or False"
         case Hold(wake_at=wake_at):
             return (value, "") if _is_moment(wake_at) else (None, "Hold.wake_at must be finite seconds or None")
         case Update(revision=revision):

@@ -10,7 +10,7 @@ import json
 from time import perf_counter
 from typing import Any
 
-from autoscaler.core.proposals import Proposal, Rollback, Scale, Veto
+from autoscaler.core.proposals import Hold, Proposal, Rollback, Scale, Veto
 from autoscaler.core.signals import SignalsView
 from autoscaler.core.stimuli import GuardNote, PolicyVote
 from autoscaler.plugin_host.answers import (
@@ -105,6 +105,8 @@ def conclude_vote(
     if changed and memory is not None:
         request.memory[binding.label] = memory
     unknown = unknown_signals(view, list(metrics), request.max_age_s) if proposal is None else ""
+    if isinstance(proposal, Hold) and proposal.unknown:
+        unknown = proposal.reason or "no reason given"
     rollback = binding.rollback or isinstance(proposal, Rollback)
     return PolicyVote(binding.label, proposal, unknown, metrics, rollback)
 

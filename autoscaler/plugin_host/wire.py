@@ -19,7 +19,7 @@ ANSWER_BYTES_MAX = 1024 * 1024
 """A decoder's events are the largest honest answer; everything else is bounded by the memory limit of 64 KB."""
 _LENGTH = struct.Struct("!I")
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in (Scale, Update, Rollback, Hold, Veto, Refuse)}
-_FIELDS = ("to", "revision", "reason", "wake_at")
+_FIELDS = ("to", "revision", "reason", "wake_at", "unknown")
 
 
 class Gone(Exception):

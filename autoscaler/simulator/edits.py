@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from autoscaler.core.evolve import evolve
 from autoscaler.core.records import Record
-from autoscaler.core.rollout import Advancing, Held, Idle, Retired, Retiring
+from autoscaler.core.rollout import Advancing, Held, Idle, Judging, Retired, Retiring
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import Replica, ServiceState
+from autoscaler.core.steps import Step
 from autoscaler.core.traffic import shares
 from autoscaler.core.world import World
 
@@ -44,8 +45,10 @@ def check_edits(records: Sequence[Record], before: ServiceState, settings: Servi
         check_returned(state, after, world)
         check_absence(state, after, record, settings, world)
         check_shares(after, settings, world)
+        check_step(state, after, record, world)
         if record.kind == "schedule" and "replicas" in record.changes:
             check_promise(state, after, settings, world)
+            check_old_ones(state, after, settings, world)
         state = after
 
 
@@ -108,14 +111,58 @@ def check_promise(before: ServiceState, after: ServiceState, settings: ServiceSe
         raise violated("P9", world.now, text)
 
 
+def check_old_ones(before: ServiceState, after: ServiceState, settings: ServiceSettings, world: World) -> None:
+    """P9: while a router gives the new revision no more than its part, all old ones stay, whatever the new ones are."""
+    rollout = after.rollout
+    if (
+        settings.route is None
+        or not isinstance(rollout, Advancing | Judging)
+        or not isinstance(before.rollout, type(rollout))
+    ):
+        return
+    if not rollout.blue_green and (rollout.step >= len(rollout.steps) or rollout.steps[rollout.step].weight == WHOLE):
+        return
+    healthy = {(s.slot, s.revision, s.attempt) for s in world.replicas if s.condition == "running" and s.healthy}
+    leaving = {h.name for h in world.hosts if h.condition == "draining"}
+    kept = {identity_of(r) for r in after.replicas}
+    served = [r for r in before.replicas if r.available_at is not None and identity_of(r) in healthy]
+    old = [r for r in served if r.revision != rollout.target]
+    standing = sum(1 for r in old if identity_of(r) in kept)
+    gone = [r for r in old if identity_of(r) not in kept and r.host not in leaving]
+    if gone and standing < after.demand:
+        raise violated("P9", world.now, f"{gone} stopped with {standing} old ones of {after.demand} standing")
+
+
+def check_step(before: ServiceState, after: ServiceState, record: Record, world: World) -> None:
+    """A step is left for the next one by its judges or by an operator, and held for the same reasons alone."""
+    was, now = before.rollout, after.rollout
+    was = was.resumed if isinstance(was, Held) else was
+    if not isinstance(was, Advancing | Judging) or not isinstance(now, Advancing | Judging):
+        return
+    if was.target == now.target and was.step != now.step:
+        by_operator = "promoted by" in record.reason.text or "approved by" in record.reason.text
+        if not by_operator and not (isinstance(was, Judging) and now.step == was.step + 1):
+            raise violated("steps", world.now, f"{was.phase} step {was.step} -> {now.phase} step {now.step}")
+        if isinstance(was, Judging) and not by_operator and was.unknown_since is not None:
+            raise violated("steps", world.now, f"step {was.step} passed though its checks knew nothing")
+
+
+def beside_of(step: Step, demand: int) -> int:
+    """How many replicas a step may want beside the demand."""
+    return step.count if step.count is not None else -(-demand * (step.weight or 0) // WHOLE)
+
+
 def check_size(after: ServiceState, settings: ServiceSettings, world: World) -> None:
     """P2: never more wanted than demand and surge, and what leaves draining hosts."""
     demand, rules = after.demand, settings.update
     most = max(rules.max_surge.up(demand), rules.rollback_max_surge.up(demand), 1)
     leaving = {h.name for h in world.hosts if h.condition == "draining"}
     steady = [r for r in after.replicas if r.host not in leaving]
+    most = max(
+        most, *(beside_of(step, demand) for step in rules.steps), demand if rules.strategy == "blue_green" else 0
+    )
     sick = max(1, rules.max_unavailable.down(demand))
-    shrinking = isinstance(after.rollout, Held | Advancing) and after.demand == 0
+    shrinking = isinstance(after.rollout, Held | Advancing | Judging) and after.demand == 0
     if len(steady) > demand + most + sick and not shrinking:
         raise violated("P2", world.now, f"{len(steady)} wanted for a demand of {demand} ({after.rollout.phase})")
 
@@ -160,4 +207,4 @@ def unavailable_of(state: ServiceState, settings: ServiceSettings) -> int:
     share = count if count is not None else demand * (percent or 0) // 100
     surge = 0 if stop_first or rules.max_surge.is_zero else 1
     allowed = max(share, 1 if surge == 0 and share == 0 else 0)
-    return min(demand, allowed) if isinstance(rollout, Advancing) or stop_first else 0
+    return min(demand, allowed) if isinstance(rollout, Advancing | Judging) or stop_first else 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from autoscaler.core.actions import Action, Outcome, Remove, StopReplica
-from autoscaler.core.proposals import Rollback, Scale
+from autoscaler.core.proposals import Hold, Rollback, Scale, Update
 from autoscaler.core.records import Record
 from autoscaler.core.settings import PolicyUse
 from autoscaler.core.state import ServiceState
@@ -30,6 +30,8 @@ from autoscaler.simulator.log import Fate, SimLog
 LEASE_S = 10.0
 MARGIN_S = 3.0
 LOOK_AGAIN_S = 1.0
+BAD, DOUBTFUL = 0.9, 0.75
+"""Past these a revision's own samples speak against it, or for nothing."""
 
 CrashPoint = Literal[
     "after_take", "before_append", "after_append", "before_action", "between_actions", "before_outcome"
@@ -57,7 +59,11 @@ class Watch(Protocol):
 
 
 class SimVoter:
-    """Two policies: `load` wishes the newest value over ten, `errors` votes revisions down over one in ten."""
+    """Two policies: `load` wishes the newest value over ten, `errors` votes revisions down over one in ten; with
+    ``judges`` a third, `own`, that judges the steps of a rollout by the revision's own samples."""
+
+    def __init__(self, *, judges: bool = False) -> None:
+        self._judges = judges
 
     def runs_in_process(self, uses: tuple[PolicyUse, ...]) -> bool:
         """Always."""
@@ -76,7 +82,20 @@ class SimVoter:
         else:
             proposal = Rollback("too many errors") if errors.latest > 0.1 else None  # noqa: PLR2004 - one in ten
             vote = PolicyVote("errors", proposal, "", ("errors",), rollback=True)
-        return scale, vote
+        return (scale, vote, self._own(request)) if self._judges else (scale, vote)
+
+    def _own(self, request: EvaluationRequest) -> PolicyVote:
+        facts = request.facts
+        own = request.signals.view(request.now, request.max_age_s)["own_errors"].by_revision(facts.revision)
+        if facts.phase not in {"judging", "held"}:
+            return PolicyVote("own", None, "", (), rollback=True)
+        if own.latest is None:
+            return PolicyVote("own", None, "own_errors is unknown", ("own_errors",), rollback=True)
+        if own.latest > BAD:
+            return PolicyVote("own", Rollback("bad"), "", ("own_errors",), rollback=True)
+        if own.latest > DOUBTFUL:
+            return PolicyVote("own", Hold("doubtful"), "", ("own_errors",), rollback=True)
+        return PolicyVote("own", Update(facts.revision, "good"), "", ("own_errors",), rollback=True)
 
     def guard_notes(self, request: EvaluationRequest, wish: int) -> tuple[GuardNote, ...]:
         """No guards."""

@@ -193,7 +193,7 @@ class Properties:
         if (data["kind"] == "update" and "revision" in data["changes"]) or data["reason"]["code"] == "approved":
             self._rolled_back_since_update = False
         elif data["kind"] == "rollback" and "revision" in data["changes"]:
-            by_operator = data["reason"]["code"] in {"rollback", "abort"}
+            by_operator = data["reason"]["code"] in {"rollback", "abort", "base"}
             if self._rolled_back_since_update and not by_operator:
                 raise violated("P13", at, f"a second rollback without an update between: {data['reason']['text']}")
             self._rolled_back_since_update = True

@@ -6,11 +6,21 @@ All by one `Chance`, so that a seed is a world.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from autoscaler.core.amount import Amount
-from autoscaler.core.settings import Bounds, EventRules, Guards, Scaling, ServiceSettings, StepLimit, UpdateRules
+from autoscaler.core.settings import (
+    Bounds,
+    EventRules,
+    Guards,
+    Route,
+    Scaling,
+    ServiceSettings,
+    StepLimit,
+    UpdateRules,
+)
+from autoscaler.core.steps import Step
 from autoscaler.simulator.chance import Chance
 from autoscaler.simulator.hosts import FateName
 
@@ -73,6 +83,22 @@ def some_settings(chance: Chance) -> ServiceSettings:
     )
 
 
+def with_strategy(settings: ServiceSettings, odd: Chance) -> ServiceSettings:
+    """The same service, updated by steps or by a switch, mostly with a route in front of it."""
+    pauses = [0.0, 2.0, 6.0, None]
+    strategy: Literal["canary", "blue_green"] = odd.weighted([(3.0, "canary"), (2.0, "blue_green")])
+    steps: list[Step] = []
+    for _ in range(1 + odd.below(3)):
+        by_count = odd.happens(0.3)
+        size = {"count": 1 + odd.below(2)} if by_count else {"weight": odd.pick([0, 5, 20, 34, 50, 100])}
+        steps.append(Step(**size, pause_s=odd.pick(pauses)))
+    if strategy == "blue_green":
+        steps = steps[: odd.below(2)]
+    route = Route("127.0.0.1:0", "http") if odd.happens(0.7) else None
+    update = replace(settings.update, strategy=strategy, steps=tuple(steps), fast_window=odd.below(3))
+    return replace(settings, update=update, route=route)
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """An input event: which topic, its id (empty: unreadable) and bytes."""
@@ -130,6 +156,10 @@ class Script:
         if name == "rollback" and chance.happens(0.4):
             data["to"] = 1 + chance.below(5)
         return self._event("control", data)
+
+    def verdict_of(self, revision: int, worth: float) -> Published:
+        """What a monitor says of one revision's own replicas: near 0 they are good, near 1 bad."""
+        return self._event("metric", {"samples": [{"name": "own_errors", "value": worth, "revision": revision}]})
 
     def sample(self, load: float | str | None, errors: float | None) -> Published:
         """A metric event; a text as load makes it unreadable."""

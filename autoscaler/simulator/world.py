@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from autoscaler.core.rollout import Held, Preflight
+from autoscaler.core.rollout import Held, Judging, Preflight
 from autoscaler.core.settings import PlacementRules, ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.engine.shard import ShardSetup
@@ -22,7 +22,7 @@ from autoscaler.simulator.hosts import SimHosts
 from autoscaler.simulator.log import Fate, SimLog
 from autoscaler.simulator.owner import CRASH_POINTS, CrashPoint, Owner, OwnerParts, SimVoter
 from autoscaler.simulator.properties import Properties
-from autoscaler.simulator.script import SERVICE, Published, Script, some_settings
+from autoscaler.simulator.script import SERVICE, Published, Script, some_settings, with_strategy
 
 EPOCH = 1_800_000_000.0
 REST_S = 90.0
@@ -33,6 +33,9 @@ WHOLE_TRAIL_EVERY = 10
 
 SAMPLES_CALM_S = 30.0
 """So long samples still come once faults have stopped: longer than any window."""
+
+ODD_STRATEGY = 0x57E9_0DD
+"""How a world's rollouts are judged has choices of its own as well."""
 
 ODD_HOSTS = 0x5EED_0DD
 """What is odd about a world's hosts has choices of its own, beside those of what happens in it."""
@@ -58,10 +61,14 @@ class Played:
 class SimWorld:
     """A world in the making. ``length_s``: how long the unrest lasts; ``happenings``: how many things happen in it."""
 
-    def __init__(self, seed: int, *, length_s: float = 18.0, happenings: int = 8) -> None:
+    def __init__(self, seed: int, *, length_s: float = 18.0, happenings: int = 8, strategies: bool = True) -> None:
         self.seed = seed
         self.chance = Chance(seed)
         self.settings: ServiceSettings = some_settings(self.chance)
+        self._judged = Chance(seed ^ ODD_STRATEGY)
+        self._silent_until = 0.0
+        if strategies and self._judged.happens(0.4):
+            self.settings = with_strategy(self.settings, self._judged)
         self.script = Script(self.chance, self.settings)
         self.log = SimLog()
         self.now = EPOCH
@@ -161,7 +168,7 @@ class SimWorld:
             member=owner.name,
             partitions=1,
             services={SERVICE: self.settings},
-            voter=SimVoter(),
+            voter=SimVoter(judges=self.settings.update.strategy != "rolling"),
             look=owner.world,
         )
 
@@ -202,11 +209,23 @@ class SimWorld:
         load: float | str = "NaN" if odd else round(self._load, 1)
         self._publish(self.script.sample(load, errors))
         self.properties.sampled(self.now, finite=not odd)
+        self._say_of_revision()
         if self._calm and self.now > self._calm_from + SAMPLES_CALM_S:
             return
         steady_s = 5.0 if self._calm else 2.0
         gap_s = chance.within(5.0, 25.0) if not self._calm and chance.happens(0.06) else steady_s
         self.later(self.now + gap_s, self._sample)
+
+    def _say_of_revision(self) -> None:
+        """Samples that name the wanted revision, where rollouts are judged; at times they stop for a while."""
+        judged = self._judged
+        if self.settings.update.strategy == "rolling":
+            return
+        if not self._calm and self.now >= self._silent_until and judged.happens(0.1):
+            self._silent_until = self.now + judged.within(5.0, 40.0)
+        if self._calm or self.now >= self._silent_until:
+            worth = 0.0 if self._calm else round(judged.share(), 2)
+            self._publish(self.script.verdict_of(self._state().revision or 1, worth))
 
     def _happen(self) -> None:
         chance, hosts = self.chance, self.hosts
@@ -268,7 +287,7 @@ class SimWorld:
         for command in ("unfreeze", "auto", "approve", "resume"):
             self._publish(self.script.command(command))
         self._until(self.now + REST_S)
-        if isinstance(self._state().rollout, Held | Preflight):
+        if isinstance(self._state().rollout, Held | Preflight | Judging):
             self._publish(self.script.command("abort"))
             self._until(self.now + REST_S)
         self._finish()
@@ -289,9 +308,10 @@ class SimWorld:
         self.properties.finish(list(expected), pending, whole_trail=self.seed % WHOLE_TRAIL_EVERY == 0)
 
 
-def run_world(seed: int, *, length_s: float = 18.0, happenings: int = 8) -> Played:
-    """Play the world of that seed. Raises `Violation` that names the seed."""
+def run_world(seed: int, *, length_s: float = 18.0, happenings: int = 8, strategies: bool = True) -> Played:
+    """Play the world of that seed, without ``strategies`` by rolling updates alone. Raises `Violation` that names the
+    seed."""
     try:
-        return SimWorld(seed, length_s=length_s, happenings=happenings).play()
+        return SimWorld(seed, length_s=length_s, happenings=happenings, strategies=strategies).play()
     except Violation as violation:
         raise Violation(f"seed {seed}: {violation}") from violation

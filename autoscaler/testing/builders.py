@@ -44,11 +44,22 @@ def a_service(  # noqa: PLR0913 - one name for each fact
     base: int | None = None,
     phase: str = "idle",
     phase_since: float | None = None,
+    phase_until: float | None = None,
 ) -> ServiceFacts:
     """The facts of a service; all its replicas are ready unless ``ready`` says otherwise."""
     available = demand if ready is None else ready
     return ServiceFacts(
-        name, demand, minimum, maximum, available, max(0, demand - available), revision, base, phase, phase_since
+        name,
+        demand,
+        minimum,
+        maximum,
+        available,
+        max(0, demand - available),
+        revision,
+        base,
+        phase,
+        phase_since,
+        phase_until,
     )
 
 
