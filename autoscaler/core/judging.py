@@ -130,6 +130,8 @@ def judge_step(draft: Draft, settings: ServiceSettings, judgement: Judgement) ->
             return
         resume(draft, settings, "the checks have data again")
         rollout = draft.state.rollout
+        if isinstance(rollout, Judging):
+            rollout = replace(rollout, unknown_since=draft.at)
     if not isinstance(rollout, Judging):
         return
     if counts_wanted(draft.state, settings, rollout).new == 0:
@@ -139,7 +141,7 @@ def judge_step(draft: Draft, settings: ServiceSettings, judgement: Judgement) ->
         _wait_for_data(draft, rollout, judgement, patience_s)
         return
     if rollout.unknown_since is not None:
-        rollout = replace(rollout, unknown_since=None)
+        rollout = _known_again(rollout, judgement, at)
         draft.add("observed", "update", because("known", "the checks of the step have data again"), rollout=rollout)
     if rollout.until is None or at < rollout.until:
         return
@@ -149,6 +151,14 @@ def judge_step(draft: Draft, settings: ServiceSettings, judgement: Judgement) ->
         _hold_inconclusive(draft, rollout, judgement.text)
     elif at >= rollout.until + patience_s:
         _hold_inconclusive(draft, rollout, f"{judgement.text}; undecided for {patience_s:g} s past the step's end")
+
+
+def _known_again(rollout: Judging, judgement: Judgement, at: float) -> Judging:
+    """The step with data again: checks that cannot decide yet have its whole pause before them once more."""
+    pause_s = rollout.steps[rollout.step].pause_s if rollout.step < len(rollout.steps) else 0.0
+    if judgement.finding != "pass" and pause_s is not None and rollout.until is not None and rollout.until <= at:
+        rollout = replace(rollout, until=at + pause_s)
+    return replace(rollout, unknown_since=None)
 
 
 def _wait_for_data(draft: Draft, rollout: Judging, judgement: Judgement, patience_s: float) -> None:

@@ -6,9 +6,11 @@ what the hosts lack for the moment is waited for until the deadline, and then re
 
 from __future__ import annotations
 
-from autoscaler.core.placement import choose_host, room_of
+from autoscaler.core.edit import room_for
+from autoscaler.core.placement import Asked, Placer, reason_for_none
 from autoscaler.core.revision import RevisionSpec
 from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.sightings import observed_by_identity
 from autoscaler.core.split import goes_first, surge_and_unavailable
 from autoscaler.core.state import ServiceState
 from autoscaler.core.steps import WHOLE, Step, preview_counts, step_counts
@@ -65,13 +67,14 @@ def extra_wanted(
 
 def room_lacking(state: ServiceState, settings: ServiceSettings, spec: RevisionSpec, extra: int, world: World) -> str:
     """Why the hosts have no room for ``extra`` replicas beside what runs, counted by filter; empty where they have."""
-    shown = {(s.slot, s.revision, s.attempt) for s in world.replicas}
-    unseen = [r for r in state.replicas if (r.slot, r.revision, r.attempt) not in shown]
-    room = room_of(state.replicas, unseen)
+    if not extra:
+        return ""
+    shown = observed_by_identity(world)
+    room = room_for(state, [r for r in state.replicas if (r.slot, r.revision, r.attempt) not in shown])
+    asked = Asked(state.service, spec, settings.placement, state.demand)
+    placer = Placer(world.hosts, asked, room)
     for placed in range(extra):
-        host, why = choose_host(world.hosts, state.service, spec, settings.placement, room)
-        if host is None:
+        if placer.place() is None:
+            why = reason_for_none(world.hosts, asked, room)
             return f"room for {placed} of {extra} replicas beside the {len(state.replicas)} that run: {why}"
-        room.by_host[host] += 1
-        room.fresh[host] += 1
     return ""

@@ -223,7 +223,7 @@ def _versus(look: _Look, own: tuple[float, float], base: tuple[float, float], ti
     told = [before + grown for before, grown in zip(waiting, (own[0], base[0], own[1], base[1]), strict=True)]
     whole = told[2] > 0 and told[3] > 0
     look.memory["waiting"] = [0.0] * 4 if whole else told
-    return judging.baseline_evidence(*told, times) if whole else 0.0
+    return judging.baseline_evidence(told[0], told[1], told[2], told[3], times) if whole else 0.0
 
 
 def _bursts(look: _Look, base_grown: tuple[float, float]) -> float:
