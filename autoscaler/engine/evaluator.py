@@ -90,11 +90,12 @@ class Evaluator:
             self._dirty.setdefault(service, False)
             self._fired_at = max(self._fired_at, at)
 
-    def ask(self, service: str, at: float) -> None:
-        """Evaluate the service without a new sample, as of ``at`` at the earliest."""
-        self._dirty.setdefault(service, False)
-        self._fired_at = max(self._fired_at, at)
-        self.forget_facts(service)
+    def ask_if_due(self, service: str, settings: ServiceSettings, now: float) -> None:
+        """Evaluate the service without a new sample where a step of its rollout waits for that."""
+        if is_due(self._conclusion.present(service).rollout, settings.update.analysis_patience_s, now):
+            self._dirty.setdefault(service, False)
+            self._fired_at = max(self._fired_at, now)
+            self.forget_facts(service)
 
     def foreign_requests(self, now: float) -> dict[str, EvaluationRequest]:
         """What the worker process must be asked for dirty services with a foreign policy."""
@@ -193,10 +194,8 @@ class Evaluator:
     def _ask_again(self, service: str, settings: ServiceSettings, now: float) -> None:
         """A step that began since the policies were asked and is over already is judged by itself."""
         rollout = self._conclusion.present(service).rollout
-        if not isinstance(rollout, Judging) or rollout.since == self.volatile[service].told_since:
-            return
-        if is_due(rollout, settings.update.analysis_patience_s, now):
-            self.ask(service, now)
+        if isinstance(rollout, Judging) and rollout.since != self.volatile[service].told_since:
+            self.ask_if_due(service, settings, now)
 
     def _guard_notes(
         self, service: str, settings: ServiceSettings, votes: tuple[PolicyVote, ...], at: float, now: float

@@ -1,5 +1,4 @@
-"""A shard: one owned partition, its services' states, and everything that turns stimuli into one append and then
-actions.
+"""A shard: one owned partition, its services' states, and all that turns stimuli into one append and then actions.
 
 Driven by the runner on real time and by the simulator on virtual time. Synchronous and deterministic: no socket, no
 clock, no task. The order is the program's first rule: `take` and friends queue, `conclude` decides and returns one
@@ -15,7 +14,6 @@ from autoscaler.core.actions import Action, Outcome
 from autoscaler.core.deadlines import next_deadline
 from autoscaler.core.decide import decide
 from autoscaler.core.host_marks import MarkedHosts
-from autoscaler.core.judging import is_due
 from autoscaler.core.plan import plan
 from autoscaler.core.records import Record
 from autoscaler.core.rejections import reject, turn_away
@@ -272,8 +270,7 @@ class Shard:
         self._conclusion.keep(service, decide(state, settings, stimulus, self._world(service, settings, now)))
         self._decided_at[service] = now
         self._to_plan.add(service)
-        if is_due(self._conclusion.present(service).rollout, settings.update.analysis_patience_s, now):
-            self.evaluator.ask(service, now)
+        self.evaluator.ask_if_due(service, settings, now)
 
     def _mark_hosts(self, now: float) -> list[Outgoing]:
         """Carry out what operators said of hosts, and look at every service that may have to move."""
