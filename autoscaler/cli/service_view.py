@@ -22,6 +22,7 @@ from autoscaler.core.rollout import (
     Retiring,
     RollingBack,
     Soaking,
+    running_of,
 )
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
@@ -154,6 +155,7 @@ def summary_document(
         "runs": what_runs(current.spec) if current is not None else None,
         "phase": state.rollout.phase,
         "operation": operation_text(state, now),
+        "step": step_document(state),
         "pending": state.pending.text if state.pending is not None else None,
         "override": _override_document(state),
         "freeze": _freeze_document(state),
@@ -161,6 +163,22 @@ def summary_document(
         "seq": state.seq,
         "updated_at": write_time(state.updated_at) if state.updated_at else None,
         "last_decision": decision_document(last),
+    }
+
+
+def step_document(state: ServiceState) -> dict[str, Any] | None:
+    """The step of a rollout by steps as JSON: which of how many, from 1, its size, and until when it pauses."""
+    rollout = running_of(state.rollout)
+    if not isinstance(rollout, Advancing | Judging) or rollout.step >= len(rollout.steps):
+        return None
+    step = rollout.steps[rollout.step]
+    return {
+        "number": rollout.step + 1,
+        "of": len(rollout.steps),
+        "weight": step.weight,
+        "count": step.count,
+        "reached": isinstance(rollout, Judging),
+        "until": _moment(rollout.until) if isinstance(rollout, Judging) else None,
     }
 
 
