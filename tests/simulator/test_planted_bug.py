@@ -8,7 +8,21 @@ from typing import Any
 
 import pytest
 
-from autoscaler.core import deployments, draft, edit, going_back, phases, plan, scaling, sightings
+from autoscaler.core import (
+    deployments,
+    draft,
+    edit,
+    going_back,
+    judging,
+    phases,
+    plan,
+    replacing,
+    scaling,
+    sightings,
+    traffic,
+)
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.steps import Counts
 from autoscaler.engine import shard
 from autoscaler.simulator import owner
 from autoscaler.simulator.edits import Violation
@@ -136,6 +150,22 @@ def former_owners_act_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(owner, "MARGIN_S", -1e9)
 
 
+def traffic_goes_to_nobody(patch: pytest.MonkeyPatch) -> None:
+    """A revision gets its part of the requests before a replica of it is available."""
+    patch.setattr(traffic, "_proven", lambda *arguments: 9)
+
+
+def steps_are_passed_unjudged(patch: pytest.MonkeyPatch) -> None:
+    """A step that is reached is over."""
+    rules = ServiceSettings("edge", "process")
+    patch.setattr(phases, "begin_judging", lambda drafted, rollout: judging.go_on(drafted, rules, rollout, "passed"))
+
+
+def canaries_take_the_place_of_the_base(patch: pytest.MonkeyPatch) -> None:
+    """A step counts no old replicas, whatever routes."""
+    patch.setattr(replacing, "counts_wanted", lambda state, settings, rollout: Counts(state.demand, 0))
+
+
 PLANTS: list[tuple[Plant, str]] = [
     (attempts_are_not_counted, "P2|P4|P9"),
     (stops_ignore_availability, "P9"),
@@ -151,6 +181,9 @@ PLANTS: list[tuple[Plant, str]] = [
     (plans_forget_what_they_see, "plan|P2|P6"),
     (plans_go_beyond_the_ledger, "P2|P9"),
     (former_owners_act_on, "P7|P2"),
+    (traffic_goes_to_nobody, "traffic"),
+    (steps_are_passed_unjudged, "steps"),
+    (canaries_take_the_place_of_the_base, "P9"),
 ]
 
 
