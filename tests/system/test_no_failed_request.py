@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +16,7 @@ from tests.parts import haproxy
 from tests.parts.processes import free_ports
 from tests.system.customers import Customers
 from tests.system.installation import QUICK_UPDATE, Installation
+from tests.system.patience import eventually
 from tests.system.trail import at_rest, judge, verdict
 
 pytestmark = pytest.mark.timeout(170)
@@ -101,7 +103,16 @@ async def test_containers_on_two_engines_behind_haproxy(
         await customers.see("version 1")
         good, bad = shop.ground.revision("two"), shop.ground.revision("sick")
         await phases_without_a_failure(shop, customers, good, bad)
-    assert not customers.failures, customers.failures[:5]
+        event = await shop.command("web", "scale", "again", replicas=2)
+        assert (await verdict(shop, event)).data["verdict"] == "applied"
+        await shop.wanted("web", 2, revision=2)
+        assert {standing.host for standing in shop.ground.standing()} == {"h1", "h2"}
+        code, _, said = await shop.call("hosts", "drain", "h2")
+        assert code == 0, said
+        await eventually("h2 empty", shop.ground.standing, lambda seen: {s.host for s in seen} == {"h1"})
+        await shop.wanted("web", 2, revision=2)
+        await customers.see("version 2")
+    assert not customers.failures, f"drain: {customers.failures[:5]} of {customers.requests}\n{shop.logs()}"
     assert set(customers.answers) == {"version 1", "version 2"}
     assert customers.slow > 5
     await judge(shop)
@@ -182,3 +193,63 @@ async def test_past_its_patience_a_held_request_is_told_when_to_come_again(stall
     assert response.status_code == httpx.codes.SERVICE_UNAVAILABLE
     assert response.headers["retry-after"] == "1"
     assert response.text == "web has had no replica that is ready for 1 s. Try again later.\n"
+
+
+@pytest.mark.parametrize("stall", ["haproxy"], indirect=True)
+@pytest.mark.parametrize(
+    ("strategy", "steps"),
+    [
+        pytest.param("canary", [{"weight": "20%", "pause": "3s"}, {"weight": "50%", "pause": "1s"}], id="canary"),
+        pytest.param("blue_green", [], id="blue-green"),
+    ],
+)
+async def test_requests_are_shared_as_the_strategy_says(
+    stall: tuple[Installation, str], strategy: str, steps: list[dict[str, str]]
+) -> None:
+    shop, url = stall
+    shop.services["web"]["update"] = UPDATE | {"strategy": strategy, "steps": steps}
+    await shop.open()
+    shop.start()
+    await shop.wanted("web", 3, revision=1)
+    await at_rest(shop, "web")
+    async with Customers(url, seconds=(1, 2)) as customers:
+        await customers.see("version 1")
+        event = await shop.deploy("web", "one", "good", **a_process("2"))
+        if strategy == "canary":
+            await customers.see("version 2", 1)
+            before = customers.answers.copy()
+            await customers.see("version 1", 60)
+            new, old = (customers.answers[version] - before[version] for version in ("version 2", "version 1"))
+            assert 0.08 < new / (new + old) < 0.35, f"a fifth, not {new} of {new + old}"
+        assert (await verdict(shop, event, within_s=90)).data["verdict"] == "applied"
+        await shop.wanted("web", 3, revision=2)
+        await customers.see("version 2")
+        before = customers.answers.copy()
+        await customers.see("version 2")
+        assert customers.answers["version 1"] == before["version 1"]
+    assert not customers.failures, f"{customers.failures[:5]} of {customers.requests}\n{shop.logs()}"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(0)
+async def test_rounds_of_updates_scales_and_restarts(stall: tuple[Installation, str]) -> None:
+    """``AUTOSCALER_SOAK_ROUNDS`` rounds (10): each a version, a demand, and where the router outlives it a restart."""
+    shop, url = stall
+    await shop.open()
+    shop.start()
+    await shop.wanted("web", 3, revision=1)
+    async with Customers(url) as customers:
+        await customers.see("version 1")
+        for number in range(2, 2 + int(os.environ.get("AUTOSCALER_SOAK_ROUNDS", "10"))):
+            event = await shop.deploy("web", "one", f"d-{number}", **a_process(str(number)))
+            if "routers" in shop.extra:
+                await customers.see(f"version {number}", 1, within_s=60)
+                shop.members[-1].kill()
+                shop.start()
+            assert (await verdict(shop, event, within_s=120)).data["verdict"] == "applied"
+            replicas = 1 + number % 4
+            event = await shop.command("web", "scale", f"s-{number}", replicas=replicas)
+            assert (await verdict(shop, event)).data["verdict"] == "applied"
+            await shop.wanted("web", replicas, revision=number)
+            await customers.see(f"version {number}")
+            assert not customers.failures, f"round {number}: {customers.failures[:5]} of {customers.requests}"
