@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from autoscaler.core.activation import METRIC
 from autoscaler.core.amount import Amount
 from autoscaler.core.settings import (
     Bounds,
@@ -161,13 +162,15 @@ class Script:
         """What a monitor says of one revision's own replicas: near 0 they are good, near 1 bad."""
         return self._event("metric", {"samples": [{"name": "own_errors", "value": worth, "revision": revision}]})
 
-    def sample(self, load: float | str | None, errors: float | None) -> Published:
-        """A metric event; a text as load makes it unreadable."""
+    def sample(self, load: float | str | None, errors: float | None, held: int | None = None) -> Published:
+        """A metric event; a text as load makes it unreadable. ``held``: requests that wait at the router."""
         data: dict[str, Any] = {}
         if load is not None:
             data["load"] = load
         if errors is not None:
             data["errors"] = errors
+        if held is not None:
+            data[METRIC] = held
         return self._event("metric", data or {"other": 1.0})
 
     def junk(self) -> Published:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from autoscaler.core.rollout import Held, Judging, Preflight
-from autoscaler.core.settings import PlacementRules, ServiceSettings
+from autoscaler.core.settings import PlacementRules, Route, ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.engine.shard import ShardSetup
 from autoscaler.ports.stream import Topic
@@ -38,7 +38,9 @@ ODD_STRATEGY = 0x57E9_0DD
 """How a world's rollouts are judged has choices of its own as well."""
 
 ODD_HOSTS = 0x5EED_0DD
-"""What is odd about a world's hosts has choices of its own, beside those of what happens in it."""
+KNOCKS = 0x5EED_4E1D
+"""What is odd about a world's hosts, and who knocks at its router, have choices of their own, beside those of what
+happens in it."""
 
 STEPS_MAX = 50_000
 """More steps than any world needs; beyond, something goes round in circles."""
@@ -88,6 +90,9 @@ class SimWorld:
         names = [(f"h{n}", f"z{n % 2}") for n in range(1, count + 1)]
         self.hosts = SimHosts(SERVICE, names, self.chance, self.later, self._host_changed)
         self._make_odd(odd)
+        self._knocks = Chance(seed ^ KNOCKS)
+        if self.settings.update.strategy == "rolling" and self._knocks.happens(0.3):
+            self.settings = replace(self.settings, route=Route("127.0.0.1:0"))
         self.hosts.fates = self.script.fates
         self.hosts.now = self.now
         self.properties = Properties(self.settings, self.hosts, self.log, SERVICE)
@@ -207,7 +212,7 @@ class SimWorld:
         odd = not self._calm and chance.happens(0.06)
         errors = 0.5 if not self._calm and chance.happens(0.02) else 0.0
         load: float | str = "NaN" if odd else round(self._load, 1)
-        self._publish(self.script.sample(load, errors))
+        self._publish(self.script.sample(load, errors, self._held()))
         self.properties.sampled(self.now, finite=not odd)
         self._say_of_revision()
         if self._calm and self.now > self._calm_from + SAMPLES_CALM_S:
@@ -226,6 +231,12 @@ class SimWorld:
         if self._calm or self.now >= self._silent_until:
             worth = 0.0 if self._calm else round(judged.share(), 2)
             self._publish(self.script.verdict_of(self._state().revision or 1, worth))
+
+    def _held(self) -> int | None:
+        """Requests held at the router, where one stands in front of the service; none at the end."""
+        if self.settings.route is None:
+            return None
+        return self._knocks.pick([0, 0, 1, 7]) if not self._calm and self._knocks.happens(0.3) else 0
 
     def _happen(self) -> None:
         chance, hosts = self.chance, self.hosts
