@@ -32,6 +32,13 @@ class Setting:
     minimum: int = 0
     maximum: int = 1000
 
+    def __post_init__(self) -> None:
+        """Whatever kind of numbers a caller has, options get plain ones."""
+        for name in ("capacity", "startup", "period", "lag", "window", "target"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        for name in ("minimum", "maximum"):
+            object.__setattr__(self, name, int(getattr(self, name)))
+
     @property
     def per_replica(self) -> float:
         """Load that one replica is meant to carry."""

@@ -67,12 +67,14 @@ class Stepper:
     def step(self, t: float, load: float, ready: int, starting: int) -> int:
         """Take what the metric shows at ``t`` (seconds, never going back), and say how many replicas are wanted.
 
-        ``load`` in requests/s, as late as the metric is; not a number: no sample came, and the load is unknown.
+        ``load`` in requests/s, as late as the metric is; not a number, or none that is finite: no sample came,
+        and the load is unknown.
         ``ready``, ``starting``: replicas that serve, and those that are on their way.
         """
+        t, load, ready, starting = float(t), float(load), int(ready), int(starting)  # an array's numbers are no JSON
+        sampled = math.isfinite(load)
         if not self._begun:
-            self._begin(t, load, ready, starting)
-        sampled = not math.isnan(load)
+            self._begin(t, load if sampled else 0.0, ready, starting)
         if sampled:
             self._fold(t, load, ready)
         (vote,) = votes = self._host.votes(self._request(t, ready, starting))
@@ -115,8 +117,6 @@ class Stepper:
         bounds = self.settings.bounds
         demand = min(max(ready + starting, bounds.min), bounds.max)
         self._state = ServiceState(SERVICE, revision=1, initialised=True, demand=demand)
-        if math.isnan(load):
-            load = 0.0
         for _ in range(NAMES_MAX):
             self._volatile = Volatile(self.settings)
             self._fold(t, load, ready)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autoscaler import lab
@@ -50,6 +51,32 @@ def test_a_fall_waits_for_the_window_of_a_service_with_defaults() -> None:
     demands = [drive.step(15.0 * tick, 100.0, 10, 0) for tick in range(1, 25)]
     assert demands[:20] == [10] * 20
     assert demands[20:] == [2] * 4
+
+
+@pytest.mark.parametrize("policy", ["quantile_headroom", "hpa_v2", "keda", "kpa", "nomad_target_value", "target_value"])
+def test_any_kind_of_numbers_will_do(policy: str) -> None:
+    plain = lab.stepper(policy, capacity=50, startup=30, period=15, lag=15, window=15, target=1, maximum=40)
+    arrays = lab.stepper(
+        policy, capacity=np.float32(50), startup=np.int64(30), period=np.float64(15), lag=15.0, window=15.0, target=1.0,
+        maximum=np.int32(40),
+    )  # fmt: skip
+    loads = np.linspace(100, 900, 60, dtype=np.float32)
+    one = [plain.step(15 * i, float(load), 4, 1) for i, load in enumerate(loads)]
+    other = [arrays.step(np.int64(15 * i), load, np.int64(4), np.int32(1)) for i, load in enumerate(loads)]
+    assert one == other
+    assert all(type(demand) is int for demand in other)
+    assert "unknown" not in arrays.reason
+
+
+@pytest.mark.parametrize(("period", "call"), [(15, 1), (15, 5), (2, 2), (30, 30), (60, 60)])
+def test_it_may_be_asked_more_often_than_its_period_and_rarely(period: int, call: int) -> None:
+    drive = lab.stepper("quantile_headroom", capacity=50, startup=30, period=period, lag=2, window=2, maximum=40)
+    demand = 10
+    for t in range(0, 7200, call):
+        load = math.nan if 3000 < t < 3100 else 300 + 200 * math.sin(t / 900)
+        demand = drive.step(t, load, demand, 0)
+        if t >= 1800 and not math.isnan(load):
+            assert load / 50 <= demand + 1 <= 1 + 500 / 35 + 3, (t, drive.reason)
 
 
 def test_unknown_never_scales_down_and_a_known_load_goes_on() -> None:
