@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,14 @@ from autoscaler.lab.replaying import Decided, differences
 from tests.cli.instance import Project, document, eventually, new_project
 
 LOADS = (30, 120, 190, 190, 60, 200, 90, 90, 140, 40)
+
+
+def folded(project: Project) -> int:
+    """Samples that the instance has taken in."""
+    (listen,) = re.findall(r'listen: "([^"]+)"', Path(project.file).read_text())
+    with urllib.request.urlopen(f"http://{listen}/metrics", timeout=5) as answer:
+        (count,) = re.findall(r'autoscaler_samples_total\{fate="folded"\} (\S+)', answer.read().decode())
+    return int(float(count))
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +37,10 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Project:
         for service in ("shop", "search"):
             eventually(lambda service=service: project.settled(service))
         for number, load in enumerate(LOADS):
-            for service, share in (("shop", 1.0), ("search", 0.7)):
+            for place, (service, share) in enumerate((("shop", 1.0), ("search", 0.7)), start=1):
                 project.call("emit", "metric", service, f"requests_per_second={share * load}", "--id", f"m{number}")
+                # Two samples in one batch would be one decision, and no later reader could tell.
+                eventually(lambda seen=2 * number + place: folded(project) >= seen)
             time.sleep(0.7)
         project.call("scale", "search", "3", "--for", "2s")
         time.sleep(2.5)
