@@ -21,9 +21,13 @@ HOUR_S = 3600.0
 
 
 def rollback_target(state: ServiceState, failing: int) -> Revision | None:
-    """The newest stable revision of other content that is not rejected; without one the newest that was healthy
-    once."""
+    """The newest stable revision of other content that is not rejected; without one the newest that was healthy once.
+
+    Of equals the base of the rollout comes first: an operator may have gone back to an older one before.
+    """
     bad = state.revision_numbered(failing)
+    running = running_of(state.rollout)
+    base = running.base if isinstance(running, Running) else None
     usable = [
         r
         for r in state.revisions
@@ -32,7 +36,7 @@ def rollback_target(state: ServiceState, failing: int) -> Revision | None:
     for standing in ("stable", "healthy"):
         found = [r for r in usable if r.standing == standing]
         if found:
-            return max(found, key=lambda r: r.number)
+            return max(found, key=lambda r: (r.number == base, r.number))
     return None
 
 

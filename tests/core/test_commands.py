@@ -189,6 +189,16 @@ def test_rollback_returns_to_the_last_stable_revision_under_its_old_number() -> 
     assert (scene.verdict("c-1"), scene.state.revision, scene.running()) == ("applied", 1, {1: 3})
 
 
+def test_bad_update_after_an_operators_rollback_goes_back_to_what_served() -> None:
+    revisions = (a_revision(1), a_revision(2))
+    scene = Scene(a_service(2, revision=2, revisions=revisions), v3=crashes)
+    scene.order("rollback", "c-1")
+    scene.run(30)
+    scene.deploy(a_spec("3"))
+    scene.run(60)
+    assert (scene.verdict("d-1"), scene.state.revision, scene.running()) == ("rolled_back", 1, {1: 2})
+
+
 def test_rollback_to_a_number_goes_there() -> None:
     revisions = (a_revision(1), a_revision(2), a_revision(3))
     scene = Scene(a_service(2, revision=3, revisions=revisions))
