@@ -31,7 +31,12 @@ class Feeds:
         clock = member.parts.clock.wall
         self._poller = Poller(self._sources, self._publish, member.owned_services, clock)
         self._monitor = ReplicaMonitor(
-            list(member.parts.targets.values()), self._publish, self._running, member.observer.replicas, clock
+            list(member.parts.targets.values()),
+            self._publish,
+            self._running,
+            member.observer.replicas,
+            clock,
+            used=member.observer.note_usage,
         )
 
     def start(self) -> None:

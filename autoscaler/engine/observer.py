@@ -24,7 +24,7 @@ from autoscaler.engine.looks import Looks, Newer
 from autoscaler.engine.prober import Prober
 from autoscaler.engine.supervision import Supervision
 from autoscaler.errors import TargetError
-from autoscaler.ports.target import HostListing, Target
+from autoscaler.ports.target import HostListing, Target, Usage
 
 RECONNECT_S = 1.0
 
@@ -119,6 +119,17 @@ class Observer:
     def hosts(self) -> dict[str, tuple[HostView, ...]]:
         """The hosts of every target."""
         return {target: self._hosts.views(target) for target in self._targets}
+
+    def note_usage(self, target: str, usages: Iterable[Usage]) -> None:
+        """What the target's replicas use now, for placing by live load. It makes nobody decide anew."""
+        where = {seen.replica.name: seen.replica.host for seen in self._seen.values() if seen.target == target}
+        used: dict[str, tuple[float, int]] = {}
+        for usage in usages:
+            host = where.get(usage.name)
+            if host is not None:
+                cores, size = used.get(host, (0.0, 0))
+                used[host] = (cores + usage.cpu_cores, size + usage.memory_bytes)
+        self._hosts.use(target, used)
 
     async def look(self, target: str, host: str = "") -> None:
         """List a host anew, or every host of the target; returns when a listing that began after this call is there."""

@@ -24,6 +24,10 @@ Restarts = Callable[[str], Mapping[int, int]]
 """Of a service: revision -> replicas of it that ended by themselves and were made anew, since the beginning."""
 
 
+Used = Callable[[str, Sequence[Usage]], None]
+"""Is told what a target's replicas use."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaSample(PolledSample):
     """A sample that may speak of one revision only; ``revision`` None: of all replicas."""
@@ -56,6 +60,7 @@ class ReplicaMonitor:
         clock: Callable[[], float],
         *,
         restarts: Restarts | None = None,
+        used: Used | None = None,
         every_s: float = EVERY_S,
     ) -> None:
         self.counts = MonitorCounts()
@@ -65,6 +70,7 @@ class ReplicaMonitor:
         self._observed = observed
         self._clock = clock
         self._restarts = restarts
+        self._used = used
         self._every_s = every_s
 
     async def run(self) -> None:
@@ -97,10 +103,13 @@ class ReplicaMonitor:
     async def _usage(self, target: Target) -> Sequence[Usage]:
         try:
             async with asyncio.timeout(USAGE_WITHIN_S):
-                return await target.usage()
+                usages = await target.usage()
         except (TargetError, TimeoutError):
             self.counts.usage_failures += 1
             return ()
+        if self._used is not None:
+            self._used(target.name, usages)
+        return usages
 
     def _samples(self, service: str, usages: Sequence[Usage], at: float) -> list[ReplicaSample]:
         replicas = [replica for replica in self._observed(service) if replica.condition == "running"]
