@@ -15,6 +15,7 @@ from autoscaler.core.draft import Draft, because
 from autoscaler.core.edit import Edit, edit_of, victims
 from autoscaler.core.facts import Reason
 from autoscaler.core.holding import composition
+from autoscaler.core.rebalance import is_moving, rebalance
 from autoscaler.core.replacing import (
     approach,
     counts_wanted,
@@ -143,6 +144,7 @@ def _keep_up(edit: Edit) -> None:
     missing = demand - len(_slots(edit))
     if missing > 0:
         fill(edit, target, min(missing, edit.may_start(target)), demand)
+    rebalance(edit)
 
 
 def _slots(edit: Edit) -> dict[int, list[Replica]]:
@@ -187,7 +189,7 @@ def _finish_move(edit: Edit, group: list[Replica]) -> None:
     successor."""
     newest = group[-1]
     for former in group[:-1]:
-        must_go = edit.sick(former) or former.host in edit.draining
+        must_go = edit.sick(former) or former.host in edit.draining or is_moving(edit, former, newest)
         if edit.available(newest):
             counted = edit.available(former) and former.host not in edit.draining
             if not edit.available(former) or edit.available_count() - counted >= edit.state.demand:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoscaler.core.freezing import updates_frozen
+from autoscaler.core.rebalance import move_deadlines
 from autoscaler.core.returning import asked_by
 from autoscaler.core.rollout import STANDBY_MIN_S, Advancing, Held, Judging, Preflight, RollingBack, Soaking
 from autoscaler.core.settings import ServiceSettings
@@ -45,6 +46,7 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
         yield setback.retry_at
     for replica in state.lost:
         yield asked_by(replica, settings.update, world)
+    yield from move_deadlines(state, settings, world)
     if state.pending is not None:
         yield world.now + PENDING_RETRY_S
 

@@ -124,10 +124,18 @@ class Edit:
         if host is None:
             self.pending = why
             return False
+        self._want(slot, revision, host)
+        return True
+
+    def start_on(self, host: str, slot: int, kept: Revision) -> None:
+        """Want one more replica on that very host."""
+        self.room.take(host, kept.spec.resources)
+        self._want(slot, kept.number, host)
+
+    def _want(self, slot: int, revision: int, host: str) -> None:
         self.attempts += 1
         self.replicas.append(Replica(slot, revision, self.attempts, host, self.world.now))
         self.started.append(f"s{slot}.r{revision}.{self.attempts} on {host}")
-        return True
 
     def _host_for(self, slot: int, kept: Revision) -> tuple[str | None, str]:
         """The host for one more replica in that slot, which is taken there, or None and why."""

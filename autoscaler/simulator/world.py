@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from autoscaler.core.rollout import Held, Judging, Preflight
-from autoscaler.core.settings import PlacementRules, Route, ServiceSettings
+from autoscaler.core.settings import Route, ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.engine.shard import ShardSetup
 from autoscaler.ports.stream import Topic
@@ -105,9 +105,13 @@ class SimWorld:
         """Clocks of hosts that are wrong, and a world in which hosts are given up and come back within its time."""
         for host in self.hosts.hosts.values():
             host.clock_ahead_s = odd.pick([0.0, 0.0, 0.0, -3600.0, -9.0, 6.0, 3600.0])
+        if odd.happens(0.3):
+            self.settings = replace(self.settings, placement=replace(self.settings.placement, rebalance=True))
         if odd.happens(0.4):
             self.hosts.lost_after_s = 1.0
-            self.settings = replace(self.settings, placement=PlacementRules(host_grace_s=odd.pick([1.5, 4.0])))
+            self.settings = replace(
+                self.settings, placement=replace(self.settings.placement, host_grace_s=odd.pick([1.5, 4.0]))
+            )
 
     # Time.
 

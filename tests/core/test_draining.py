@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from autoscaler.core.rollout import Held
+from dataclasses import replace
+
+from autoscaler.core.rollout import Advancing, Held
+from autoscaler.core.settings import PlacementRules, Toleration
 from autoscaler.core.state import ServiceState
+from autoscaler.core.stimuli import Observed
+from autoscaler.core.world import Taint
 from tests.core.builders import (
+    NOW,
     a_host,
     a_replica,
     a_revision,
@@ -119,3 +125,55 @@ def test_failure_on_a_draining_host_costs_no_successor_while_the_rollout_is_held
     before = available(scene)
     scene.change(1, condition="exited", exit_code=1)
     assert available(scene) >= before - 1
+
+
+def test_dl14_lost_and_draining_replicas_are_made_elsewhere_and_one_old_one_stops() -> None:
+    """DL14: 3 r2 are made, one r1 stops (upstream stops more), what drains stops last. Our decision goes on at once:
+    one more r2 comes in place of the r1 that stops, which is D in all."""
+    places = ("lost", "drain", "drain", "h1", "h1", "h2", "h2", "h1", "h2", "h3")
+    replicas = tuple(a_replica(slot, 2 if slot < 7 else 1, slot + 1, host) for slot, host in enumerate(places))
+    state = a_service(replicas, revision=2, revisions=(a_revision(1), a_revision(2, "healthy")))
+    rules = some_rules(max_surge=count(0), max_unavailable=count(4), first_batch=0)
+    hosts = [
+        a_host("lost", condition="lost", known=False, since=NOW - 100),
+        a_host("drain", condition="draining"),
+        *(a_host(name) for name in HOSTS),
+    ]
+    rollout = Advancing(2, 1, None, NOW - 50, NOW + 50, 10, 10)
+    scene = Scene(replace(state, rollout=rollout), some_settings(update=rules), hosts)
+    scene.obedient = False
+    scene.tell(Observed(scene.now))
+    made = [r for r in scene.state.replicas if r.attempt > 10]
+    assert [(r.revision, r.host in HOSTS) for r in made] == [(2, True)] * (3 + 1)
+    kept = {r.slot for r in scene.state.replicas if r.attempt <= 10}
+    assert kept == {1, 2, 3, 4, 5, 6, 8, 9}
+    scene.obedient = True
+    drained = []
+    for _ in range(30):
+        scene.run(1)
+        drained.append(sum(1 for r in scene.state.replicas if r.host == "drain"))
+        assert available(scene) >= 6
+    assert drained[-1] == 0
+    assert scene.wanted() == {2: 10}
+
+
+def test_host_whose_label_stops_matching_is_left_start_first() -> None:
+    hosts = [a_host(host, labels={"zone": host, "disk": "ssd"}) for host in HOSTS]
+    placement = PlacementRules(labels=(("disk", ("ssd",)),))
+    scene = Scene(spread(6), some_settings(placement=placement), hosts)
+    scene.change_host("h1", labels={"zone": "h1", "disk": "hdd"})
+    for _ in range(30):
+        scene.run(1)
+        assert available(scene) >= 6
+    assert "h1" not in {r.host for r in scene.state.replicas}
+    assert len(scene.state.replicas) == 6
+
+
+def test_taint_that_executes_sends_away_what_does_not_tolerate_it() -> None:
+    tainted = Taint("maintenance", "", "NoExecute")
+    for tolerations, stays in (((), False), ((Toleration("maintenance"),), True)):
+        settings = some_settings(placement=PlacementRules(tolerations=tolerations))
+        scene = Scene(spread(3), settings, [a_host(host) for host in HOSTS])
+        scene.change_host("h1", taints=(tainted,))
+        scene.run(20)
+        assert ("h1" in {r.host for r in scene.state.replicas}) is stays
