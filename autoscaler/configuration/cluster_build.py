@@ -208,6 +208,8 @@ class ClusterBuilder:
             self._complain((*at, "url"), "has no host or no port", "Write it as tcp://h2:2376.")
         if model.tls is not None and parts.scheme != "tcp":
             self._complain((*at, "tls"), f"has no meaning for {parts.scheme}://", "Remove it, or use tcp://.")
+        if model.ssh_config is not None and parts.scheme != "ssh":
+            self._complain((*at, "ssh_config"), f"has no meaning for {parts.scheme}://", "Remove it, or use ssh://.")
         return HostSettings(
             name=model.name,
             url=model.url,
@@ -215,6 +217,7 @@ class ClusterBuilder:
             bind=model.bind or (LOOPBACK if local else EVERYWHERE),
             labels=MappingProxyType(dict(model.labels)),
             tls=self._tls(model.tls, (*at, "tls")),
+            ssh_config=self._file(model.ssh_config, *at, "ssh_config"),
             cpu_millis=model.capacity.cpu,
             memory_bytes=model.capacity.memory,
             cpu_percent=model.overcommit.cpu,

@@ -135,6 +135,7 @@ def _host(host: HostSettings) -> Tree:
         "tls": None
         if tls is None
         else {"ca_file": str(tls.ca_file), "cert_file": str(tls.cert_file), "key_file": str(tls.key_file)},
+        "ssh_config": _path(host.ssh_config),
         "capacity": {"cpu": f"{host.cpu_millis}m", "memory": host.memory_bytes},
         "overcommit": {"cpu": f"{host.cpu_percent}%", "memory": f"{host.memory_percent}%"},
         "keep_back": {"cpu": f"{host.kept_cpu_millis}m", "memory": host.kept_memory_bytes},

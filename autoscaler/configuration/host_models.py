@@ -51,6 +51,8 @@ class HostModel(Strict):
     """Where ports are published; default: 0.0.0.0, loopback for a socket."""
     labels: dict[str, Text] = {}
     tls: TlsModel | None = None
+    ssh_config: FileName | None = None
+    """The ssh client's configuration for an ssh:// url; default: the user's own."""
     capacity: CapacityModel = CapacityModel()
     overcommit: OvercommitModel = OvercommitModel()
     keep_back: CapacityModel = CapacityModel()

@@ -86,6 +86,7 @@ class HostSettings:
     bind: str
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     tls: HostTls | None = None
+    ssh_config: Path | None = None
     cpu_millis: int = 0
     memory_bytes: int = 0
     cpu_percent: int = 100

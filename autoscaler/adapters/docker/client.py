@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import requests
@@ -21,8 +22,10 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import APIError, TLSParameterError
 from docker.tls import TLSConfig
 from docker.transport import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPConnection
 from docker.utils.proxy import ProxyConfig
 
+from autoscaler.adapters.docker.tunnel import check_ssh
 from autoscaler.configuration.settings import HostSettings, HostTls
 from autoscaler.errors import ConfigurationError, Problem
 
@@ -55,7 +58,23 @@ class _OneSocket(UnixHTTPAdapter):
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:
         del url
-        return cast("Any", super()).get_connection(ENGINE, proxies)
+        pool = cast("Any", super()).get_connection(ENGINE, proxies)
+        pool._new_conn = partial(_Connection, pool.base_url, pool.socket_path, pool.timeout)  # noqa: SLF001 - no other way
+        return pool
+
+
+class _Connection(UnixHTTPConnection):
+    """The SDK's connection, which leaves its socket to the collector where it cannot connect."""
+
+    def connect(self) -> None:
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.settimeout(self.timeout)
+        try:
+            made.connect(self.unix_socket)
+        except BaseException:
+            made.close()
+            raise
+        self.sock = made
 
 
 class EngineClient(APIClient):
@@ -193,11 +212,10 @@ def check_host(target: str, settings: HostSettings) -> list[Problem]:
     """What is wrong with a host's address for this adapter."""
     path = f"targets.{target}.hosts.{settings.name}"
     if settings.url.startswith("ssh://"):
-        remedy = "Forward its socket (ssh -nNT -L /run/engine.sock:/var/run/docker.sock HOST) and use unix:///run/engine.sock"
-        return [Problem(f"{path}.url", "ssh:// engines cannot be reached directly", remedy)]
+        return check_ssh(settings, path)
     if not settings.url.startswith(("unix://", "tcp://", "http://", "https://")):
-        remedy = "Write unix:///var/run/docker.sock or tcp://host:2376"
-        return [Problem(f"{path}.url", "the url's scheme is none of unix, tcp, http, https", remedy)]
+        remedy = "Write unix:///var/run/docker.sock, tcp://host:2376 or ssh://user@host"
+        return [Problem(f"{path}.url", "the url's scheme is none of unix, tcp, ssh, http, https", remedy)]
     if settings.tls is not None:
         try:
             _tls(settings.tls)

@@ -16,6 +16,7 @@ from autoscaler.adapters.docker.feed import Feed
 from autoscaler.adapters.docker.host import Deadlines, Host
 from autoscaler.adapters.docker.output import read_lines
 from autoscaler.adapters.docker.resolution import Resolver
+from autoscaler.adapters.docker.tunnel import Tunnel
 from autoscaler.adapters.docker.usage import Meter
 from autoscaler.configuration.settings import Registry, TargetSettings
 from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica
@@ -49,7 +50,9 @@ class DockerTarget:
         self.name = settings.name
         self._cluster = cluster
         limits = deadlines or Deadlines()
-        self._hosts = {host.name: Host(host, cluster, limits, self._turned) for host in settings.hosts}
+        self._tunnels = {host.name: Tunnel(host) for host in settings.hosts if host.url.startswith("ssh://")}
+        reached = [self._tunnels[host.name].settings if host.name in self._tunnels else host for host in settings.hosts]
+        self._hosts = {host.name: Host(host, cluster, limits, self._turned) for host in reached}
         self._resolver = Resolver(tuple(self._hosts.values()), registries)
         self._meters = [Meter(host) for host in self._hosts.values()]
         self._feed = Feed()
@@ -60,6 +63,7 @@ class DockerTarget:
     async def open(self) -> None:
         """Follow every host's events and watch its circuit; returns when the hosts answer, or after a few seconds."""
         loop = asyncio.get_running_loop()
+        await asyncio.gather(*(tunnel.open() for tunnel in self._tunnels.values()))
         for host in self._hosts.values():
             self._met[host.name] = asyncio.Event()
             reader = EventReader(host, partial(_hand_over, loop, self._heard))
@@ -85,6 +89,7 @@ class DockerTarget:
             host.close()
         ended = asyncio.gather(*(asyncio.to_thread(reader.join, CLOSE_S) for reader in self._readers.values()))
         await ended
+        await asyncio.gather(*(tunnel.close() for tunnel in self._tunnels.values()))
 
     async def list_replicas(self) -> Sequence[HostListing]:
         """Every host's listing, in the order of the configuration."""
