@@ -128,6 +128,7 @@ def inspected(**labels: str) -> dict[str, Any]:
         "Config": {"Labels": {f"io.eventscaler.{name}": value for name, value in given.items()}},
         "State": {"Status": "running", "ExitCode": 0, "StartedAt": "2024-01-01T00:00:00Z"},
         "NetworkSettings": {"Ports": {}},
+        "HostConfig": {"NanoCpus": 0, "Memory": 0, "RestartPolicy": {"Name": "no"}, "NetworkMode": "default"},
     }
 
 
@@ -135,6 +136,13 @@ def test_labels_of_a_replica_make_a_replica() -> None:
     replica = containers.observe(inspected(slot="7", cpu="100"), NOWHERE, stopping=False)
     assert replica is not None
     assert (replica.service, replica.slot, replica.cpu_millis, replica.memory_bytes) == ("web", 7, 100, 0)
+    assert replica.drift == "it is called shop.web.s0.r1.1, its cpu limit is another"
+
+
+def test_a_container_as_it_was_made_has_no_drift() -> None:
+    replica = containers.observe(inspected(), NOWHERE, stopping=False)
+    assert replica is not None
+    assert replica.drift == ""
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 
 from autoscaler.configuration.settings import HostSettings
 from autoscaler.core.actions import Create
+from autoscaler.core.rollout import replica_name
 from autoscaler.core.world import ObservedReplica, ReplicaCondition
 from autoscaler.events.forms import SERVICE
 from autoscaler.events.models import REVISION_NUMBER_MAX
@@ -132,7 +133,7 @@ def _device(entry: str) -> dict[str, str]:
 
 def missing_networks(inspected: Mapping[str, Any]) -> list[str]:
     """Networks that the container should be on by its label and is not (its creation was interrupted)."""
-    connected = inspected["NetworkSettings"]["Networks"] or {}
+    connected = inspected["NetworkSettings"].get("Networks") or {}
     wanted = _labels(inspected).get(NETWORKS, "")
     return [network for network in wanted.split(",") if network and network not in connected]
 
@@ -151,9 +152,10 @@ def observe(inspected: Mapping[str, Any], host: HostSettings, *, stopping: bool)
     if numbers is None or not service:
         return None
     exit_code = int(state["ExitCode"]) if condition == "exited" else None
+    name = str(inspected["Name"]).removeprefix("/")
     return ObservedReplica(
         id=str(inspected["Id"]),
-        name=str(inspected["Name"]).removeprefix("/"),
+        name=name,
         service=service,
         slot=numbers["slot"],
         revision=numbers["revision"],
@@ -171,6 +173,7 @@ def observe(inspected: Mapping[str, Any], host: HostSettings, *, stopping: bool)
         memory_bytes=numbers["memory"],
         note=_note(state, exit_code),
         own_check=str((state.get("Health") or {}).get("Status", "none")) != "none",
+        drift=_drift(inspected, name, service, numbers) if condition != "exited" else "",
     )
 
 
@@ -214,7 +217,26 @@ def _condition(status: str) -> ReplicaCondition:
     return "running" if status in ("running", "paused", "restarting") else "exited"
 
 
+def _drift(inspected: Mapping[str, Any], name: str, service: str, numbers: Mapping[str, int]) -> str:
+    """What differs from what we made: everything that an engine lets a hand change on a container."""
+    limits, labels = inspected["HostConfig"], _labels(inspected)
+    made = f"{labels[CLUSTER]}.{replica_name(service, numbers['slot'], numbers['revision'], numbers['attempt'])}"
+    policy = str((limits.get("RestartPolicy") or {}).get("Name") or "no")
+    cpu, memory = numbers["cpu"] * NANO_CPUS_PER_MILLI, numbers["memory"]
+    found = [f"it is called {name}"] if name != made else []
+    found += [f"its restart policy is {policy}"] if policy != "no" else []
+    if int(limits.get("NanoCpus") or 0) != cpu or limits.get("CpuQuota") or limits.get("CpusetCpus"):
+        found.append("its cpu limit is another")
+    found += ["its memory limit is another"] if int(limits.get("Memory") or 0) != memory else []
+    if inspected["State"]["Status"] == "running":
+        found += [f"it left network {network}" for network in missing_networks(inspected)]
+    found += ["it is paused"] if inspected["State"]["Status"] == "paused" else []
+    return ", ".join(found)
+
+
 def _healthy(state: Mapping[str, Any]) -> bool | None:
+    if state["Status"] == "paused":  # it answers nobody, whatever was last known
+        return False
     status = (state.get("Health") or {}).get("Status")
     return {"healthy": True, "unhealthy": False}.get(str(status))
 
