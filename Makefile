@@ -30,7 +30,7 @@ help:
 	@echo "make clean  removes what make made"
 
 demo: .venv/run.stamp
-	$(BIN)/autoscaler demo $(ARGS)
+	@$(BIN)/autoscaler demo $(ARGS)
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest $(ARGS)

@@ -188,16 +188,17 @@ def _tell_evaluation(entry: Entry) -> None:
         for clamp in data["clamps"]
     ]
     _section("guards", clamps or [(" ", "none", "", "the wish passed unchanged")])
-    print_text(
-        Text.assemble("\n  ", ("result", "bold"), f"  {data['after']['demand']} replicas{_credit(winner, clamps)}")
-    )
+    credit = _credit(winner, clamps, data["proposals"])
+    print_text(Text.assemble("\n  ", ("result", "bold"), f"  {data['after']['demand']} replicas{credit}"))
 
 
-def _credit(winner: str, clamps: Sequence[object]) -> str:
+def _credit(winner: str, clamps: Sequence[object], proposals: Sequence[Mapping[str, Any]]) -> str:
     if winner == "operator":
         return ", held by the operator's override"
     if not winner:
         return ""
+    if proposals and all(note["kind"] == "unknown" for note in proposals):
+        return ", as nothing that its policies look at is known"
     return f": what the guards left of the wish of {winner}" if clamps else f": the wish of {winner}"
 
 

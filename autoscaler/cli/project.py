@@ -59,7 +59,7 @@ def _init(
         for path in written:
             typer.echo(path)
         into = "" if directory == Path() else f"cd {directory} && "
-        say(f"next: {into}autoscaler check && autoscaler run")
+        say(f"next: {into}autoscaler check && autoscaler topics create && autoscaler run")
 
 
 def _check(

@@ -67,7 +67,7 @@ class StreamModel(Strict):
 
 
 class HttpModel(Strict):
-    """Where `run` listens for probes, metrics, the API and the dashboard."""
+    """Where `run` listens for probes, metrics and the API."""
 
     listen: Annotated[Address, Field(validate_default=True)] = "127.0.0.1:9180"  # type: ignore[assignment]
     cert_file: FileName | None = None

@@ -15,7 +15,7 @@ stream:
   kind: embedded                  # a file on this machine; for a broker: kind: kafka, brokers: ["127.0.0.1:9092"]
   path: ./autoscaler.db
 
-http: {listen: "127.0.0.1:9180"}  # /healthz, /metrics, /api/v1 and the dashboard
+http: {listen: "127.0.0.1:9180"}  # /healthz, /readyz, /metrics, /api/v1/services
 
 targets:
   local:

@@ -51,7 +51,7 @@ class Ending:
     why: str = ""
     replicas_created: int = 0
     requests_unsent: int = 0
-    verified_chain: bool = False
+    verified_chain: bool | None = None
     chain: str = ""
     tasks_max: dict[str, int] = field(default_factory=dict)
     left_behind: list[str] = field(default_factory=list)

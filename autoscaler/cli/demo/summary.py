@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -43,6 +47,7 @@ def print_summary(board: Board, ending: Ending, console: Console) -> None:
         console.print(f"{ending.requests_unsent} requests could not be sent in time: this machine is very busy.")
     console.print(f"{ending.replicas_created} replicas lived in {board.elapsed_s:.0f} s{left}.", highlight=False)
     if ending.ok:
-        console.print("Next: [bold]autoscaler init[/] writes a configuration and a policy of your own to run.")
+        program = "autoscaler" if shutil.which("autoscaler") else os.path.relpath(sys.argv[0])
+        console.print(f"Next: [bold]{program} init[/] writes a configuration and a policy of your own to run.")
     else:
         console.print(Text(f"The demo failed: {ending.why}" if ending.why else "Interrupted.", style="bold red"))
