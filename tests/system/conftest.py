@@ -88,8 +88,8 @@ async def served(
 
 @pytest.fixture(scope="session")
 def watched_engines(container_hosts: list[str]) -> Iterator[tuple[list[str], EngineWatch]]:
-    """Two engines with addresses of their own and the same images, and their events from now on."""
-    urls = container_hosts[:2]
+    """Three engines with addresses of their own and the same images, and their events from now on."""
+    urls = container_hosts[:3]
     make_images(urls[0])
     copy_images(urls[0], urls[1:])
     with EngineWatch(urls) as watch:
@@ -108,16 +108,16 @@ def pool(watched_engines: tuple[list[str], EngineWatch]) -> Iterator[tuple[list[
 async def pooled(
     tmp_path: Path, kafka_broker: object, pool: tuple[list[str], EngineWatch]
 ) -> AsyncIterator[Callable[..., Installation]]:
-    """Make installations on the shared broker with containers of two engines."""
+    """Make installations on the shared broker with containers of two engines, or of ``engines=3``."""
     made: list[Installation] = []
     urls, watch = pool
 
-    def make(partitions: int = 1) -> Installation:
+    def make(partitions: int = 1, engines: int = 2) -> Installation:
         directory = tmp_path / f"pooled-{len(made)}"
         directory.mkdir()
         cluster = new_cluster()
         stream = on_kafka(str(kafka_broker), cluster, partitions)
-        made.append(Installation(directory, cluster, stream, DockerGround(cluster, urls, watch)))
+        made.append(Installation(directory, cluster, stream, DockerGround(cluster, urls[:engines], watch)))
         return made[-1]
 
     yield make

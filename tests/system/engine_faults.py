@@ -26,6 +26,16 @@ def frozen(number: int) -> Iterator[None]:
 
 
 @contextmanager
+def cut(number: int) -> Iterator[None]:
+    """The host is off the network: what is sent to it is lost without a word."""
+    hosts.control("cut", str(number))
+    try:
+        yield
+    finally:
+        hosts.control("mend", str(number))
+
+
+@contextmanager
 def killed(number: int) -> Iterator[None]:
     """The engine is killed with -9, and started again at the end."""
     hosts.control("kill", str(number))
