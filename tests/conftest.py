@@ -17,7 +17,7 @@ import pytest
 from tests.parts import PartMissing, dockerd, hosts, kafka, prometheus, shared
 from tests.parts.processes import find_program
 
-PARTS = ("chromium", "docker", "haproxy", "helm", "kafka", "prometheus")
+PARTS = ("chromium", "docker", "haproxy", "helm", "kafka", "prometheus", "ssh")
 FIXTURE_PARTS = {
     "kafka_broker": "kafka",
     "secured_kafka_broker": "kafka",

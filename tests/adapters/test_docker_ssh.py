@@ -11,6 +11,7 @@ import pytest
 from autoscaler.adapters.docker import DockerTarget
 from autoscaler.adapters.docker.tunnel import command
 from autoscaler.configuration.settings import HostSettings, TargetSettings
+from tests.conftest import lacking
 from tests.contract.arena_docker import DockerArena, open_arena
 from tests.contract.replicas import Asks, Listener, eventually, shows
 from tests.parts import PartMissing, sshd
@@ -38,7 +39,7 @@ def start_sshd(tmp_path: Path) -> Iterator[Start]:
         try:
             started.append(sshd.start(tmp_path / "sshd", **settings))  # type: ignore[arg-type]
         except PartMissing as error:
-            pytest.skip(f"sshd: {error}")
+            raise lacking("ssh", error) from error
         return started[-1]
 
     yield start
