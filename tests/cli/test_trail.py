@@ -162,7 +162,9 @@ def test_explanation_of_the_past_needs_a_record_of_then(live: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        pytest.param(["explain", "shop", "--why-not", "dance"], 2, "--why-not dance: is no action.", id="action"),
+        pytest.param(
+            ["explain", "shop", "--why-not", "dance"], 2, "--why-not dance: is no action and no host.", id="action"
+        ),
         pytest.param(
             ["explain", "shop", "--why-not", "update", "--at", "1m"], 2, "cannot be asked of the past", id="at"
         ),
