@@ -218,19 +218,31 @@ async def let_go(client: Any, seconds: float) -> None:
         await asyncio.wait({stopping}, timeout=seconds)
     finally:
         if not stopping.done() or stopping.cancelled() or stopping.exception() is not None:
-            # Cut short or failed, ``stop`` leaves connections and tasks behind that would connect again.
-            left = {stopping, *_tasks_of(client)}
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left, timeout=TEAR_S)
-            for task in left:
-                _note_failure(task)
-            inner = getattr(client, "client", None) or getattr(client, "_client", None)
-            if inner is not None:
-                closing = asyncio.ensure_future(inner.close())
-                await asyncio.wait({closing}, timeout=TEAR_S)
-                _note_failure(closing)
-        _note_failure(stopping)
+            # A task of its own: whoever lets go may be cancelled once more meanwhile, and it has to end all the same.
+            tearing = asyncio.create_task(_tear_down(client, stopping))
+            _tearing.add(tearing)
+            tearing.add_done_callback(_tearing.discard)
+            await asyncio.wait({tearing}, timeout=3 * TEAR_S)
+        else:
+            _note_failure(stopping)
+
+
+_tearing: set[asyncio.Task[None]] = set()
+
+
+async def _tear_down(client: Any, stopping: asyncio.Future[Any]) -> None:
+    """End what ``stop``, cut short or failed, leaves behind: connections, and tasks that would connect again."""
+    left = {stopping, *_tasks_of(client)}
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left, timeout=TEAR_S)
+    for task in left:
+        _note_failure(task)
+    inner = getattr(client, "client", None) or getattr(client, "_client", None)
+    if inner is not None:
+        closing = asyncio.ensure_future(inner.close())
+        await asyncio.wait({closing}, timeout=TEAR_S)
+        _note_failure(closing)
 
 
 def _tasks_of(client: Any) -> set[asyncio.Task[Any]]:
