@@ -37,10 +37,26 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Kafka]:
 
 @pytest.fixture
 async def stream(broker: kafka.Kafka) -> AsyncIterator[KafkaStream]:
-    opened = KafkaStream(broker.bootstrap)
-    await opened.set_up()
+    opened = await set_up_stream(broker.bootstrap)
     yield opened
     await opened.close()
+
+
+async def set_up_stream(bootstrap: str, seconds: float = 60.0) -> KafkaStream:
+    """A stream on the broker once that serves again: a test before may have stopped it."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + seconds
+    while True:
+        opened = KafkaStream(bootstrap)
+        try:
+            await opened.set_up()
+        except StreamError:
+            await opened.close()
+            if loop.time() > give_up_at:
+                raise
+            await asyncio.sleep(0.5)
+        else:
+            return opened
 
 
 async def until_away(member: StreamMember, seconds: float = 20.0) -> StreamError:
