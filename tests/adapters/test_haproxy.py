@@ -139,3 +139,31 @@ async def test_a_program_that_is_not_there_or_a_path_too_long_for_a_socket_is_sa
     long = tmp_path / ("x" * 100)
     with pytest.raises(TargetError, match="Choose a shorter dir"):
         await OwnProcess("haproxy", long, {}).ensure()
+
+
+async def test_other_listeners_that_were_not_told_are_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = OwnProcess("haproxy", tmp_path, {"web": "127.0.0.1:1"})
+    asked: list[str] = []
+
+    async def info() -> str:
+        return ""
+
+    async def servers() -> list[Server]:
+        return []
+
+    async def ask(command: str) -> str:
+        asked.append(command)
+        if len(asked) == 1:
+            raise TargetError("its master cannot be asked yet", "unavailable")
+        return ""
+
+    monkeypatch.setattr(own.runtime, "info", info)
+    monkeypatch.setattr(own.runtime, "servers", servers)
+    monkeypatch.setattr(own._master, "ask", ask)
+    with pytest.raises(TargetError):
+        await own.ensure()
+    await own.ensure()
+    await own.ensure()
+    assert asked == ["reload", "reload"]

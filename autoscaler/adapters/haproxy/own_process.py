@@ -103,8 +103,10 @@ class OwnProcess:
 
     def _write(self) -> None:
         text = self._text()
-        if text == self._written:
-            return
+        if text != self._written:
+            self._put(text)
+
+    def _put(self, text: str) -> None:
         new = self._file.with_suffix(".new")
         try:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -158,6 +160,12 @@ class OwnProcess:
 
     async def _reload(self) -> None:
         """Other listeners than the running process has: it takes them over without closing the others."""
+        before = self._on_disk()
         self.keep(await self.runtime.servers())
-        await self._master.ask("reload")
+        try:
+            await self._master.ask("reload")
+        except TargetError:
+            # It was not told, as just after its start, so the file must not say that it was.
+            self._put(before)
+            raise
         log.info("HAProxy is told of other listeners", directory=str(self._directory))
