@@ -47,7 +47,7 @@ def extra_wanted(
 ) -> int:
     """How many replicas of the new revision must fit beside those that run: the surge, the canaries, or a second D.
 
-    None where nothing runs, or where old ones may go first.
+    0 where nothing runs, or where old ones may go first.
     """
     demand, rules = state.demand, settings.update
     if not state.replicas or not demand:

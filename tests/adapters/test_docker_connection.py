@@ -28,10 +28,7 @@ def arena(request: pytest.FixtureRequest) -> Iterator[DockerArena]:
     with open_arena(request) as opened:
         if not opened.url.startswith("unix://"):
             pytest.skip("docker: the engine must have a socket on this machine, to be relayed")
-        try:
-            yield opened
-        finally:
-            opened.clean()
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from autoscaler.core.world import ObservedReplica
-from tests.contract.arena_docker import DockerArena, open_arena
+from tests.contract.arena_docker import DockerArena
 from tests.contract.replicas import Asks, Listener
 from tests.parts import images
 
@@ -20,25 +19,6 @@ TOLD_S = 1.0
 """Longest time from a change by hand to the change that tells of it."""
 
 Hand = Callable[[Any, ObservedReplica], object]
-
-
-@pytest.fixture
-def arena(request: pytest.FixtureRequest) -> Iterator[DockerArena]:
-    with open_arena(request) as opened:
-        try:
-            yield opened
-        finally:
-            opened.clean()
-
-
-@pytest_asyncio.fixture
-async def asks(arena: DockerArena) -> AsyncIterator[Asks]:
-    target = arena.target()
-    await target.open()
-    try:
-        yield Asks(target, arena.cluster, arena.host)
-    finally:
-        await target.close()
 
 
 HANDS: list[tuple[str, Hand, str]] = [

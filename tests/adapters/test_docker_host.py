@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.observer import Observer
 from autoscaler.engine.supervision import Supervision
 from autoscaler.ports.target import HostListing, ListsByHost
-from tests.contract.arena_docker import DockerArena, open_arena
+from tests.contract.arena_docker import DockerArena
 from tests.contract.replicas import Asks, Listener, eventually
 from tests.parts import images
 
@@ -170,15 +170,6 @@ def test_a_container_as_it_was_made_has_no_drift() -> None:
 )
 def test_labels_that_no_replica_can_have_make_none(label: str, value: str) -> None:
     assert containers.observe(inspected(**{label: value}), NOWHERE, stopping=False) is None
-
-
-@pytest.fixture
-def arena(request: pytest.FixtureRequest) -> Iterator[DockerArena]:
-    with open_arena(request) as opened:
-        try:
-            yield opened
-        finally:
-            opened.clean()
 
 
 async def test_one_host_is_listed_as_among_all(arena: DockerArena) -> None:

@@ -30,11 +30,8 @@ def arena(request: pytest.FixtureRequest) -> Iterator[DockerArena]:
     with open_arena(request) as opened:
         if not opened.url.startswith("unix://"):
             pytest.skip("docker: the engine must be on this machine, to pull from its loopback")
-        try:
-            yield opened
-        finally:
-            opened.clean()
-            forget(opened.url)
+        yield opened
+    forget(opened.url)
 
 
 def forget(url: str) -> None:

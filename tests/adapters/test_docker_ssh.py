@@ -12,22 +12,13 @@ from autoscaler.adapters.docker import DockerTarget
 from autoscaler.adapters.docker.tunnel import command
 from autoscaler.configuration.settings import HostSettings, TargetSettings
 from tests.conftest import lacking
-from tests.contract.arena_docker import DockerArena, open_arena
+from tests.contract.arena_docker import DockerArena
 from tests.contract.replicas import Asks, Listener, eventually, shows
 from tests.parts import PartMissing, sshd
 
 pytestmark = pytest.mark.timeout(90)
 
 Start = Callable[..., sshd.Sshd]
-
-
-@pytest.fixture
-def arena(request: pytest.FixtureRequest) -> Iterator[DockerArena]:
-    with open_arena(request) as opened:
-        try:
-            yield opened
-        finally:
-            opened.clean()
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from autoscaler.adapters.docker import DockerTarget
 from autoscaler.adapters.docker.client import EngineClient
@@ -20,30 +18,11 @@ from autoscaler.core.actions import Resolve
 from autoscaler.core.revision import Port, Resources, Stop
 from autoscaler.core.world import ObservedReplica
 from autoscaler.errors import ConfigurationError
-from tests.contract.arena_docker import DockerArena, open_arena
+from tests.contract.arena_docker import DockerArena
 from tests.contract.replicas import Asks, Listener
 from tests.parts import images
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture
-def arena(request: pytest.FixtureRequest) -> Iterator[DockerArena]:
-    with open_arena(request) as opened:
-        try:
-            yield opened
-        finally:
-            opened.clean()
-
-
-@pytest_asyncio.fixture
-async def asks(arena: DockerArena) -> AsyncIterator[Asks]:
-    target = arena.target()
-    await target.open()
-    try:
-        yield Asks(target, arena.cluster, arena.host)
-    finally:
-        await target.close()
 
 
 def inspect(arena: DockerArena, container: str) -> dict[str, Any]:

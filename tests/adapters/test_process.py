@@ -34,10 +34,7 @@ SLEEPS = RevisionSpec(command=("sleep", "600"))
 @pytest.fixture
 def arena(request: pytest.FixtureRequest) -> Iterator[ProcessArena]:
     with open_arena(request) as opened:
-        try:
-            yield opened
-        finally:
-            opened.clean()
+        yield opened
 
 
 def a_create(spec: RevisionSpec, name: str = NAME, content: str = "c1") -> Create:

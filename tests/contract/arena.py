@@ -2,7 +2,8 @@
 
 An arena knows how to make a target over real hosts, which revisions behave in which way there, and how to meddle with
 replicas behind the target's back. `arena_docker` and `arena_process` each export ``open_arena(request)``, a context
-manager (not async) that yields an `Arena`; it skips, saying what is missing, where its real part cannot be had.
+manager (not async) that yields an `Arena` and cleans it of what the test left; it skips, saying what is missing, where
+its real part cannot be had.
 """
 
 from __future__ import annotations

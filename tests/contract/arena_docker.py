@@ -127,7 +127,10 @@ class DockerArena:
 
 @contextmanager
 def open_arena(request: pytest.FixtureRequest) -> Iterator[DockerArena]:
-    """An arena on the run's engine; the fixture skips where there is none."""
+    """An arena on the run's engine, cleaned of what the test left; the fixture skips where there is none."""
     arena = DockerArena(request.getfixturevalue("docker_host"))
     _: Arena = arena
-    yield arena
+    try:
+        yield arena
+    finally:
+        arena.clean()

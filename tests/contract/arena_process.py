@@ -133,8 +133,12 @@ class ProcessArena:
 
 @contextmanager
 def open_arena(request: pytest.FixtureRequest) -> Iterator[ProcessArena]:
-    """An arena in a directory of its own; skips where the machine is no Linux."""
+    """An arena in a directory of its own, cleaned of what the test left; skips where the machine is no Linux."""
     if not sys.platform.startswith("linux"):
         pytest.skip("process target: needs Linux (/proc)")
     with tempfile.TemporaryDirectory(prefix="replicas-") as base:
-        yield ProcessArena(Path(base))
+        arena = ProcessArena(Path(base))
+        try:
+            yield arena
+        finally:
+            arena.clean()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from autoscaler.core.facts import EventRef
+from autoscaler.core.host_marks import HOST_COMMANDS
 from autoscaler.core.revision import Health, Port
 from autoscaler.core.stimuli import ControlArrived, DeploymentArrived
 from autoscaler.errors import EventRejected
@@ -86,16 +87,13 @@ def test_rollback_names_its_revision_and_freeze_its_scope() -> None:
     assert (control(command="freeze").scope, control(command="freeze", scope="all").scope) == ("update", "all")
 
 
-NEEDY = {"scale", "drain", "cordon", "uncordon"}
-
-
-@pytest.mark.parametrize("command", sorted({"drain", "cordon", "uncordon"}))
+@pytest.mark.parametrize("command", sorted(HOST_COMMANDS))
 def test_what_is_asked_of_a_host_names_the_host(command: str) -> None:
     asked = control(command=command, host="h1")
     assert (asked.command, asked.host) == (command, "h1")
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - NEEDY))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"scale", *HOST_COMMANDS}))
 def test_every_command_reads_without_anything_else(command: str) -> None:
     assert control(command=command).command == command
 

@@ -19,7 +19,7 @@ from autoscaler.configuration.settings import Configuration
 from autoscaler.core.facts import EventRef
 from autoscaler.events.writing import control_event, deployment_event, metric_event
 from autoscaler.ports.stream import Place, StreamClient, Topic
-from tests.system.grounds import Ground
+from tests.system.grounds import DockerGround, Ground
 from tests.system.patience import eventually
 
 PROGRAM = [sys.executable, "-c", "from autoscaler.cli.main import main; main()"]
@@ -252,3 +252,9 @@ async def _in_thread_run(command: list[str], directory: Path, within_s: float) -
         timeout=within_s,
         check=False,
     )
+
+
+def ground_of(installation: Installation) -> DockerGround:
+    """The engines that the installation runs on."""
+    assert isinstance(installation.ground, DockerGround)
+    return installation.ground

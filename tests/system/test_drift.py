@@ -13,7 +13,7 @@ import pytest
 from autoscaler.ports.stream import Topic
 from tests.parts.images import engine
 from tests.system.grounds import DockerGround
-from tests.system.installation import QUICK_UPDATE, Installation
+from tests.system.installation import QUICK_UPDATE, Installation, ground_of
 from tests.system.patience import eventually, throughout
 from tests.system.trail import Recorded, at_rest, judge, noted, trail
 
@@ -34,11 +34,6 @@ async def shop(served: Callable[..., Installation]) -> Installation:
     installation.start()
     await at_rest(installation, "web")
     return installation
-
-
-def ground_of(installation: Installation) -> DockerGround:
-    assert isinstance(installation.ground, DockerGround)
-    return installation.ground
 
 
 def _serving(ground: DockerGround) -> str:

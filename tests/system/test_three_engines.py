@@ -17,7 +17,7 @@ from autoscaler.simulator.chance import Chance
 from tests.parts.images import engine
 from tests.system.engine_faults import cut, frozen, killed
 from tests.system.grounds import DockerGround
-from tests.system.installation import QUICK_UPDATE, Installation
+from tests.system.installation import QUICK_UPDATE, Installation, ground_of
 from tests.system.patience import eventually
 from tests.system.trail import at_rest, judge, trail, verdict, verdicts
 
@@ -37,11 +37,6 @@ async def shop(pooled: Callable[..., Installation]) -> Installation:
     installation.start()
     await at_rest(installation, "web")
     return installation
-
-
-def ground_of(installation: Installation) -> DockerGround:
-    assert isinstance(installation.ground, DockerGround)
-    return installation.ground
 
 
 def _make_foreign(ground: DockerGround) -> list[str]:

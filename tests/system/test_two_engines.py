@@ -13,7 +13,7 @@ from autoscaler.ports.stream import Topic
 from tests.parts.images import engine
 from tests.system.engine_faults import frozen, killed
 from tests.system.grounds import DockerGround, Standing
-from tests.system.installation import QUICK_UPDATE, Installation
+from tests.system.installation import QUICK_UPDATE, Installation, ground_of
 from tests.system.patience import eventually, throughout
 from tests.system.trail import at_rest, judge, trail, verdict
 
@@ -29,11 +29,6 @@ async def shop(pooled: Callable[..., Installation]) -> Installation:
     installation.start()
     await at_rest(installation, "web")
     return installation
-
-
-def ground_of(installation: Installation) -> DockerGround:
-    assert isinstance(installation.ground, DockerGround)
-    return installation.ground
 
 
 def other_host(installation: Installation) -> DockerGround:
