@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoscaler.cli.phrases import age_text, until_text
+from autoscaler.core.combination import combine, vote_of
+from autoscaler.core.facts import ProposalNote
 from autoscaler.core.freezing import scaling_frozen, updates_frozen
 from autoscaler.core.going_back import HOUR_S, rollback_target
 from autoscaler.core.rollout import Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Running
-from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.settings import Scaling, ServiceSettings
 from autoscaler.core.state import ServiceState
 
 ACTIONS = ("scale-down", "scale-up", "update", "rollback")
@@ -58,7 +60,7 @@ def _against_scaling(
         if (clamp["after"] < clamp["before"] if up else clamp["after"] > clamp["before"])
     ]
     found += [one for one in clamps if one.code not in codes]
-    return [*found, *_no_wish(state, evaluation, settings.scaling.combine, up=up)]
+    return [*found, *_no_wish(state, evaluation, settings.scaling, up=up)]
 
 
 def _standing_against_scaling(
@@ -84,24 +86,28 @@ def _standing_against_scaling(
     return found
 
 
-def _no_wish(state: ServiceState, evaluation: Evaluation, rule: str, *, up: bool) -> list[Obstacle]:
-    """What the policies themselves said: unknown ones keep today's demand, others wish no change in that direction."""
+def _no_wish(state: ServiceState, evaluation: Evaluation, scaling: Scaling, *, up: bool) -> list[Obstacle]:
+    """What the policies said, unless together they wish a change in that direction: an unknown one keeps today's
+    demand."""
+    notes = [ProposalNote(n["policy"], n["kind"], n["to"], n["text"]) for n in evaluation["proposals"]]
+    together = combine(map(vote_of, notes), state.demand, scaling)
+    if together is not None and (together.to > state.demand if up else together.to < state.demand):
+        return []
     found = []
-    wishes = False
-    for note in evaluation["proposals"]:
-        if note["kind"] == "unknown":
-            found.append(Obstacle("unknown", f"{note['policy']} is unknown and wishes today's demand: {note['text']}"))
-        elif note["kind"] == "hold":
-            found.append(Obstacle("hold", f"{note['policy']} holds: {note['text']}"))
-        elif note["kind"] == "scale":
-            more = note["to"] > state.demand if up else note["to"] < state.demand
-            wishes = wishes or more
-            if not more:
-                found.append(
-                    Obstacle("wish", f"{note['policy']} wishes {note['to']} for {state.demand}: {note['text']}")
-                )
-    # With `combine: max` one policy that wishes more is enough upwards, with `min` one that wishes less downwards.
-    return [] if wishes and up == (rule == "max") else found
+    for note in notes:
+        if note.kind == "unknown":
+            found.append(Obstacle("unknown", f"{note.policy} is unknown and wishes today's demand: {note.text}"))
+        elif note.kind == "hold":
+            found.append(Obstacle("hold", f"{note.policy} holds: {note.text}"))
+        elif note.kind == "scale" and not _wishes(note, state.demand, up=up):
+            found.append(Obstacle("wish", f"{note.policy} wishes {note.to} for {state.demand}: {note.text}"))
+    if together is not None and together.code in {"wish", "no_quorum"} and scaling.combine in {"priority", "quorum"}:
+        found.insert(0, Obstacle(scaling.combine, f"{together.winner or 'nobody'} decides: {together.text}"))
+    return found
+
+
+def _wishes(note: ProposalNote, demand: int, *, up: bool) -> bool:
+    return note.to is not None and (note.to > demand if up else note.to < demand)
 
 
 def _against_update(state: ServiceState, settings: ServiceSettings, now: float) -> list[Obstacle]:

@@ -158,6 +158,7 @@ def effective_service(settings: ServiceSettings) -> Tree:
             "idle": seconds(scaling.idle_s),
             "max_age": seconds(scaling.max_age_s),
             "combine": scaling.combine,
+            "quorum": scaling.quorum or None,
         },
         "guards": {
             "max_step_up": _step(settings.guards.max_step_up),

@@ -123,7 +123,10 @@ class ScalingModel(Strict):
     down_cooldown: Duration = 0.0
     idle: Duration = 900.0
     max_age: PositiveDuration = 60.0
-    combine: Literal["max", "min"] = "max"
+    combine: Literal["max", "min", "priority", "quorum"] = "max"
+    """The highest wish, the lowest, that of the first policy that knows, or the highest that `quorum` of them share."""
+    quorum: Annotated[int, Field(ge=1, le=64)] | None = None
+    """How many policies have to wish at least so much; default: more than half of those that scale."""
 
 
 class StepModel(Strict):

@@ -16,7 +16,14 @@ from autoscaler.configuration.block import Block, locate
 from autoscaler.configuration.complaints import problem_at, sentence
 from autoscaler.configuration.files import FileCheck
 from autoscaler.configuration.freeze_windows import parse_freeze
-from autoscaler.configuration.models import AllowModel, GuardsModel, ReplicasModel, ServiceModel, StepModel
+from autoscaler.configuration.models import (
+    AllowModel,
+    GuardsModel,
+    ReplicasModel,
+    ScalingModel,
+    ServiceModel,
+    StepModel,
+)
 from autoscaler.configuration.placement_build import build_placement
 from autoscaler.configuration.route_build import build_route
 from autoscaler.configuration.settings import RouterSettings, TargetSettings
@@ -162,6 +169,8 @@ class ServiceBuilder:
 
     def _scaling(self, model: ServiceModel) -> Scaling:
         scaling = model.scaling
+        if scaling.quorum is not None:
+            self._quorum(scaling, len(model.policies))
         return Scaling(
             down_window_s=scaling.down_window,
             up_window_s=scaling.up_window,
@@ -170,7 +179,15 @@ class ServiceBuilder:
             idle_s=scaling.idle,
             max_age_s=scaling.max_age,
             combine=scaling.combine,
+            quorum=scaling.quorum or 0,
         )
+
+    def _quorum(self, scaling: ScalingModel, policies: int) -> None:
+        at = ("scaling", "quorum")
+        if scaling.combine != "quorum":
+            self._complain(at, f"has no meaning with combine: {scaling.combine}", "Write combine: quorum or remove it.")
+        elif (scaling.quorum or 0) > policies:
+            self._complain(at, f"{scaling.quorum} of {policies} policies can never agree", "Lower it or add policies.")
 
     def _guards(self, model: GuardsModel) -> Guards:
         windows: list[FreezeWindow] = []

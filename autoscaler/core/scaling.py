@@ -1,4 +1,4 @@
-"""From votes to demand: combine, stabilise, clamp, and say each step. Called by `decide` for an `Evaluate`. Pure.
+"""From votes to demand: stabilise, clamp, and say each step. Called by `decide` for an `Evaluate`. Pure.
 
 Rules: an unknown vote wishes today's demand; nothing is scaled down on silence, on unknown or on a window that is not
 yet full; to zero only after known zeros for the idle time; every clamp is recorded before -> after.
@@ -9,83 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoscaler.core.combination import Wish, combine, note_of
 from autoscaler.core.draft import Draft, because
-from autoscaler.core.facts import Clamp, ProposalNote
+from autoscaler.core.facts import Clamp
 from autoscaler.core.freezing import scaling_frozen
-from autoscaler.core.proposals import Hold, Rollback, Scale, Update
 from autoscaler.core.rollout import Retired, Retiring
 from autoscaler.core.settings import ServiceSettings, StepLimit
 from autoscaler.core.state import Conclusion, ServiceState
-from autoscaler.core.stimuli import Evaluate, PolicyVote
+from autoscaler.core.stimuli import Evaluate
 
 STEPS_MAX = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the policies want together: replicas, the label of the policy that won, its words; code says how it came
-    about."""
-
-    to: int
-    winner: str
-    text: str
-    code: str
-
-
-def combine(votes: tuple[PolicyVote, ...], demand: int, rule: str) -> Wish | None:
-    """The combined wish of the scaling votes, or None where no policy has an opinion. Ties: the first policy listed."""
-    best: Wish | None = None
-    floor: Wish | None = None
-    for vote in votes:
-        wish = _wish_of(vote, demand)
-        if vote.floor:
-            floor = wish
-            continue
-        if wish is None:
-            continue
-        if best is None or (wish.to > best.to if rule == "max" else wish.to < best.to):
-            best = wish
-    if (
-        rule == "min"
-        and best is not None
-        and best.to < demand
-        and any(vote.unknown and not vote.rollback for vote in votes)
-    ):
-        best = Wish(demand, best.winner, "a policy is unknown: today's demand is kept", "unknown")
-    if floor is not None and (demand if best is None else best.to) < floor.to:
-        return floor
-    return best
-
-
-def _wish_of(vote: PolicyVote, demand: int) -> Wish | None:
-    if vote.rollback:
-        return None
-    if vote.unknown:
-        return Wish(demand, vote.policy, vote.unknown, "unknown")
-    proposal = vote.proposal
-    if isinstance(proposal, Scale):
-        return Wish(proposal.to, vote.policy, proposal.reason, "wish")
-    if isinstance(proposal, Hold):
-        return Wish(demand, vote.policy, proposal.reason, "hold")
-    return None
-
-
-def note_of(vote: PolicyVote) -> ProposalNote:
-    """The vote as it stands in a record."""
-    proposal = vote.proposal
-    if vote.unknown:
-        return ProposalNote(vote.policy, "unknown", None, vote.unknown)
-    match proposal:
-        case Scale(to, reason):
-            return ProposalNote(vote.policy, "scale", to, reason)
-        case Hold(reason):
-            return ProposalNote(vote.policy, "hold", None, reason)
-        case Rollback(reason):
-            return ProposalNote(vote.policy, "rollback", None, reason)
-        case Update(revision, reason):
-            return ProposalNote(vote.policy, "update", revision, reason)
-        case None:
-            return ProposalNote(vote.policy, "none", None, "")
 
 
 @dataclass(slots=True)
@@ -111,7 +44,7 @@ def evaluate(draft: Draft, settings: ServiceSettings, stimulus: Evaluate) -> Non
     state = draft.state
     if state.revision == 0 or isinstance(state.rollout, Retiring | Retired):
         return
-    wish = combine(stimulus.votes, state.demand, settings.scaling.combine)
+    wish = combine(stimulus.votes, state.demand, settings.scaling)
     if state.override is not None:
         wish = Wish(state.override.replicas, "operator", "operator's override", "override")
     if wish is None:

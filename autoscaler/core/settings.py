@@ -43,7 +43,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How proposals become demand; every ``_s`` in seconds."""
+    """How proposals become demand; every ``_s`` in seconds. ``quorum``: how many policies have to agree; 0: more than
+    half."""
 
     down_window_s: float = 300.0
     up_window_s: float = 0.0
@@ -51,7 +52,8 @@ class Scaling:
     down_cooldown_s: float = 0.0
     idle_s: float = 900.0
     max_age_s: float = 60.0
-    combine: Literal["max", "min"] = "max"
+    combine: Literal["max", "min", "priority", "quorum"] = "max"
+    quorum: int = 0
 
 
 @dataclass(frozen=True, slots=True)

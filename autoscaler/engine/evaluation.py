@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from autoscaler.core.activation import idle_since
+from autoscaler.core.combination import Wish, combine
 from autoscaler.core.facts import SignalReading
 from autoscaler.core.observation import ServiceFacts
 from autoscaler.core.rollout import Advancing, Idle, Judging, RollingBack, Soaking, running_of
-from autoscaler.core.scaling import Wish, combine
 from autoscaler.core.settings import PolicyUse, ServiceSettings
 from autoscaler.core.sightings import is_available, observed_by_identity
 from autoscaler.core.state import ServiceState
@@ -91,7 +91,7 @@ def stimulus_for(
     """The stimulus, or None where the conclusion stands and nothing is in flight that a vote could touch."""
     scaling = settings.scaling
     volatile.judge(at, scaling.max_age_s)
-    wish = combine(votes, state.demand, scaling.combine)
+    wish = combine(votes, state.demand, scaling)
     _remember_names(volatile, votes)
     wishes_max = volatile.wishes.highest(at - scaling.down_window_s)
     wishes_min = volatile.wishes.lowest(at - scaling.up_window_s) if scaling.up_window_s > 0 else None

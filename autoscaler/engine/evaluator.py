@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from autoscaler.core.activation import activation
+from autoscaler.core.combination import combine
 from autoscaler.core.deadlines import next_evaluation
 from autoscaler.core.decide import decide
 from autoscaler.core.judging import is_due
 from autoscaler.core.observation import ServiceFacts
 from autoscaler.core.proposals import Hold, Scale
 from autoscaler.core.rollout import Judging
-from autoscaler.core.scaling import combine
 from autoscaler.core.series import NEVER
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
@@ -200,7 +200,7 @@ class Evaluator:
     def _guard_notes(
         self, service: str, settings: ServiceSettings, votes: tuple[PolicyVote, ...], at: float, now: float
     ) -> tuple[GuardNote, ...]:
-        wish = combine(votes, self._conclusion.present(service).demand, settings.scaling.combine)
+        wish = combine(votes, self._conclusion.present(service).demand, settings.scaling)
         if wish is None:
             return ()
         request = self._request(service, settings, at, now)

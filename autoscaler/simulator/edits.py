@@ -16,6 +16,8 @@ from autoscaler.core.traffic import shares
 from autoscaler.core.world import World
 
 Identity = tuple[int, int, int]
+JUDGES = frozenset({"errors", "own"})
+"""Policies of a world that vote on revisions alone."""
 WHOLE = 100
 """Percents of a whole."""
 
@@ -46,6 +48,7 @@ def check_edits(records: Sequence[Record], before: ServiceState, settings: Servi
         check_absence(state, after, record, settings, world)
         check_shares(after, settings, world)
         check_step(state, after, record, world)
+        check_unknown(state, after, record, world)
         if record.kind == "schedule" and "replicas" in record.changes:
             check_promise(state, after, settings, world)
             check_old_ones(state, after, settings, world)
@@ -145,6 +148,15 @@ def check_step(before: ServiceState, after: ServiceState, record: Record, world:
             raise violated("steps", world.now, f"{was.phase} step {was.step} -> {now.phase} step {now.step}")
         if isinstance(was, Judging) and not by_operator and was.unknown_since is not None:
             raise violated("steps", world.now, f"step {was.step} passed though its checks knew nothing")
+
+
+def check_unknown(before: ServiceState, after: ServiceState, record: Record, world: World) -> None:
+    """P13: no evaluation in which a policy that scales was unknown lowers the demand, whatever the rule."""
+    if after.demand >= before.demand or not record.proposals or before.override is not None:
+        return
+    unknown = [note.policy for note in record.proposals if note.kind == "unknown" and note.policy not in JUDGES]
+    if unknown:
+        raise violated("P13", world.now, f"{before.demand} -> {after.demand} though {unknown} knew nothing")
 
 
 def beside_of(step: Step, demand: int) -> int:

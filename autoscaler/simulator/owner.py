@@ -60,10 +60,12 @@ class Watch(Protocol):
 
 class SimVoter:
     """Two policies: `load` wishes the newest value over ten, `errors` votes revisions down over one in ten; with
-    ``judges`` a third, `own`, that judges the steps of a rollout by the revision's own samples."""
+    ``judges`` a third, `own`, that judges the steps of a rollout by the revision's own samples; with ``several`` two
+    more that scale: `double`, twice as eager, and `wary`, which at times holds, knows nothing or has no opinion."""
 
-    def __init__(self, *, judges: bool = False) -> None:
+    def __init__(self, *, judges: bool = False, several: bool = False) -> None:
         self._judges = judges
+        self._several = several
 
     def runs_in_process(self, uses: tuple[PolicyUse, ...]) -> bool:
         """Always."""
@@ -82,7 +84,17 @@ class SimVoter:
         else:
             proposal = Rollback("too many errors") if errors.latest > 0.1 else None  # noqa: PLR2004 - one in ten
             vote = PolicyVote("errors", proposal, "", ("errors",), rollback=True)
-        return (scale, vote, self._own(request)) if self._judges else (scale, vote)
+        more = self._more(load.latest) if self._several else ()
+        return (scale, vote, *more, self._own(request)) if self._judges else (scale, vote, *more)
+
+    def _more(self, load: float | None) -> tuple[PolicyVote, ...]:
+        if load is None:
+            return tuple(PolicyVote(name, None, "load is unknown", ("load",)) for name in ("double", "wary"))
+        double = PolicyVote("double", Scale(max(0, math.ceil(load / 5)), "twice the load"), "", ("load",))
+        answers: tuple[Scale | Hold | None, ...] = (Scale(max(0, math.ceil(load / 20)), "half"), Hold("wary"), None)
+        turn = int(load) % 4
+        wary = PolicyVote("wary", answers[turn], "", ("load",)) if turn < len(answers) else None
+        return (double, wary or PolicyVote("wary", None, "failed", ("load",)))
 
     def _own(self, request: EvaluationRequest) -> PolicyVote:
         facts = request.facts

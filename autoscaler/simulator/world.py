@@ -37,6 +37,9 @@ SAMPLES_CALM_S = 30.0
 ODD_STRATEGY = 0x57E9_0DD
 """How a world's rollouts are judged has choices of its own as well."""
 
+SEVERAL = 0xC0_4B1E
+"""By which rule a world's policies are combined has choices of its own too."""
+
 ODD_HOSTS = 0x5EED_0DD
 KNOCKS = 0x5EED_4E1D
 """What is odd about a world's hosts, and who knocks at its router, have choices of their own, beside those of what
@@ -71,6 +74,9 @@ class SimWorld:
         self._silent_until = 0.0
         if strategies and self._judged.happens(0.4):
             self.settings = with_strategy(self.settings, self._judged)
+        self._several = False
+        if strategies:
+            self._combine(Chance(seed ^ SEVERAL))
         self.script = Script(self.chance, self.settings)
         self.log = SimLog()
         self.now = EPOCH
@@ -100,6 +106,15 @@ class SimWorld:
         self._former: list[Owner] = []
         self._members = 0
         self._load = 10.0 * self.chance.below(5)
+
+    def _combine(self, odd: Chance) -> None:
+        """Several policies that scale, and the rule that makes one wish of theirs."""
+        self._several = odd.happens(0.4)
+        if self._several:
+            scaling = replace(
+                self.settings.scaling, combine=odd.pick(["max", "min", "priority", "quorum"]), quorum=odd.below(4)
+            )
+            self.settings = replace(self.settings, scaling=scaling)
 
     def _make_odd(self, odd: Chance) -> None:
         """Clocks of hosts that are wrong, and a world in which hosts are given up and come back within its time."""
@@ -177,7 +192,7 @@ class SimWorld:
             member=owner.name,
             partitions=1,
             services={SERVICE: self.settings},
-            voter=SimVoter(judges=self.settings.update.strategy != "rolling"),
+            voter=SimVoter(judges=self.settings.update.strategy != "rolling", several=self._several),
             look=owner.world,
         )
 

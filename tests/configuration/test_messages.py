@@ -67,7 +67,15 @@ SERVICE_CASES = {
     ),
     "a word of a list": (
         "scaling: {combine: maxx}",
-        f'{AT}.scaling.combine: must be one of max, min. Did you mean "max"?',
+        f'{AT}.scaling.combine: must be one of max, min, priority, quorum. Did you mean "max"?',
+    ),
+    "a quorum of more than there are": (
+        "policies: [{use: target_value}], scaling: {combine: quorum, quorum: 2}",
+        f"{AT}.scaling.quorum: 2 of 1 policies can never agree. Lower it or add policies.",
+    ),
+    "a quorum that nobody asks for": (
+        "policies: [{use: a}, {use: b}], scaling: {quorum: 2}",
+        f"{AT}.scaling.quorum: has no meaning with combine: max. Write combine: quorum or remove it.",
     ),
     "an unknown strategy": (
         "update: {strategy: blue_geen}",

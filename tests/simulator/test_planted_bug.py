@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from autoscaler.core import (
+    combination,
     deployments,
     draft,
     edit,
@@ -51,16 +52,27 @@ def stops_ignore_availability(patch: pytest.MonkeyPatch) -> None:
 
 def unknown_wishes_nothing(patch: pytest.MonkeyPatch) -> None:
     """A policy that knows nothing counts as one that wants the least, and windows are not asked."""
-    wish_of = scaling._wish_of
+    wish_of = combination._wish_of
 
     def careless(vote: Any, demand: int) -> Any:
         return (
-            scaling.Wish(0, vote.policy, "unknown", "wish")
+            combination.Wish(0, vote.policy, "unknown", "wish")
             if vote.unknown and not vote.rollback
             else wish_of(vote, demand)
         )
 
-    patch.setattr(scaling, "_wish_of", careless)
+    patch.setattr(combination, "_wish_of", careless)
+    patch.setattr(scaling, "_GUARDS", (scaling._step_limit, scaling._bounds))
+
+
+def a_rule_forgets_the_unknown(patch: pytest.MonkeyPatch) -> None:
+    """Whatever the rule, what is unknown is left out of it, and windows are not asked."""
+    combine = combination.combine
+
+    def careless(votes: Any, demand: int, rules: Any) -> Any:
+        return combine([vote for vote in votes if not vote.unknown], demand, rules)
+
+    patch.setattr(scaling, "combine", careless)
     patch.setattr(scaling, "_GUARDS", (scaling._step_limit, scaling._bounds))
 
 
@@ -170,6 +182,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (attempts_are_not_counted, "P2|P4|P9"),
     (stops_ignore_availability, "P9"),
     (unknown_wishes_nothing, "P13"),
+    (a_rule_forgets_the_unknown, "P13"),
     (windows_are_not_awaited, "P13"),
     (steps_are_forgotten, "P5"),
     (freeze_is_ignored, "P12"),
