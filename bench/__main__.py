@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import containers, latency, planner, policies, resting, throughput
+from bench import containers, latency, planner, policies, resting, swarm, throughput
 from bench.child import ROOT
 from bench.figure import Figure
 from bench.machine import described
@@ -34,6 +35,7 @@ MEASURES: dict[str, Measure] = {
     "resting": resting.measure,
     "planner": planner.measure,
     "policies": policies.measure,
+    "swarm": swarm.measure,
 }
 """Groups of figures that share their parts, in the order of the table."""
 
@@ -66,6 +68,8 @@ async def measure(stage: Stage, chosen: Sequence[str], profile: str | None) -> t
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     options = parse(arguments)
+    # Told to end, as by Ctrl-C: the parts that were started are ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The client library logs each retry with which a fresh topic greets a producer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     machine, began = described(), time.monotonic()

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,9 +25,9 @@ class ChildFailed(RuntimeError):
 class Child:
     """A module of this package as a process of its own. Its first line says that it is ready."""
 
-    def __init__(self, module: str, settings: Mapping[str, Any], log: Path) -> None:
+    def __init__(self, module: str, settings: Mapping[str, Any], log: Path, prefix: Sequence[str] = ()) -> None:
         self._log = log
-        self._command = [sys.executable, "-m", f"bench.{module}", json.dumps(settings)]
+        self._command = [*prefix, sys.executable, "-m", f"bench.{module}", json.dumps(settings)]
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Child:

@@ -82,6 +82,12 @@ class Publisher:
     ) -> None:
         await self._producer.stop()
 
+    async def event(self, topic: str, service: str, event: bytes) -> None:
+        """Any event of a service; returns when the broker has it."""
+        key = service.encode()
+        home = partition_of(key, PARTITIONS)
+        await self._producer.send_and_wait(topic, event, key=key, partition=home, headers=HEADERS)
+
     async def sample(self, topic: str, service: str, value: float, name: str) -> Any:
         """One event of that id; returns when the broker has it."""
         event = metric_event(service, {METRIC: value}, "/bench", id=name)

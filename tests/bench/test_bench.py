@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bench import swarm
+from bench.asking import addresses, question
 from bench.figure import Figure, difference, percentile
+from tests.conftest import lacking
+from tests.parts import PartMissing, dockerd, hosts
 
 ROOT = Path(__file__).parents[2]
 MEMBERS = ["name", "unit", "ours", "control", "ratio", "target", "met"]
@@ -69,3 +73,37 @@ def test_quick_run_of_the_policies_needs_nothing_else(tmp_path: Path) -> None:
     assert entries["quantile_headroom_kb"]["met"] is True
     assert entries["excess_geometric_percent"]["control"] > 0
     assert "shop" in done.stderr
+
+
+@pytest.fixture
+def engines_can_be_started() -> None:
+    try:
+        hosts.check_machine()
+    except PartMissing as error:
+        raise lacking("docker", error) from None
+
+
+@pytest.mark.usefixtures("engines_can_be_started")
+@pytest.mark.timeout(300)
+def test_quick_run_beside_swarm_ends_and_leaves_nothing(kafka_broker: object, tmp_path: Path) -> None:
+    output = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "bench", "--quick", "--only", "swarm", "--output", str(output)]
+    environment = os.environ | {"AUTOSCALER_TEST_KAFKA": str(kafka_broker)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr[-4000:]
+    entries = {entry["name"]: entry for entry in json.loads(output.read_text())}
+    assert entries["swarm_scale_up_s"]["control"] > 0
+    assert entries["swarm_failed_requests_in_scale_up"]["met"] is True
+    assert not swarm.SITE.claim.exists()
+    assert not dockerd.answers(f"tcp://{swarm.SITE.network}.11:2375")
+
+
+def test_name_servers_answer_is_read_whether_its_names_are_pointers_or_written_out() -> None:
+    asked = question("tasks.shop")
+    head = asked[:6] + b"\x00\x03" + asked[8:]
+    rest = b"\x00\x01\x00\x01\x00\x00\x02\x58\x00\x04"
+    other = b"\x00\x05\x00\x01\x00\x00\x02\x58\x00\x02\xc0\x0c"
+    answer = head + b"\xc0\x0c" + rest + b"\x0a\x00\x00\x05" + b"\xc0\x0c" + other
+    answer += b"\x05tasks\x04shop\x00" + rest + b"\x0a\x00\x00\x06"
+    assert addresses(answer) == ["10.0.0.5", "10.0.0.6"]
+    assert addresses(asked) == []

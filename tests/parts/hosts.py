@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,40 @@ import psutil
 from tests.parts.processes import PartFailed, PartMissing, find_program, search_path
 
 SCRIPT = Path(__file__).with_name("container-hosts")
-CLAIM = Path("/run/eventscaler-container-hosts.json")
-"""Who uses the engines now. The script has one set of names and addresses for the whole machine."""
 
 
-def start(count: int, *, owner: int, seconds: float = 600.0) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One set of engines of the machine, used by one process at a time.
+
+    ``claim``: who uses it now. ``network``: the first three bytes of its addresses. ``settings``: of the script.
+    """
+
+    claim: Path
+    network: str
+    settings: Mapping[str, str]
+
+
+SITE = Site(Path("/run/eventscaler-container-hosts.json"), "10.77.0", {})
+"""The set of the tests."""
+
+
+def start(count: int, *, owner: int, seconds: float = 600.0, site: Site = SITE) -> dict[str, Any]:
     """Start engines for the process ``owner``, waiting while another has them; returns the record to stop them with."""
-    _check_machine()
-    _claim(owner, seconds)
+    check_machine()
+    _claim(site.claim, owner, seconds)
     try:
-        control("up", str(count))
+        control("down", site=site)  # what a run that was killed has left
+        control("up", str(count), site=site)
     except BaseException:
-        CLAIM.unlink(missing_ok=True)
+        stop(site)
         raise
-    return {"urls": [f"tcp://10.77.0.{10 + number}:2375" for number in range(1, count + 1)]}
+    return {"urls": [f"tcp://{site.network}.{10 + number}:2375" for number in range(1, count + 1)]}
 
 
-def control(*arguments: str) -> None:
+def control(*arguments: str, site: Site = SITE) -> None:
     """Run the script: ``control("freeze", "1")``; see its first lines for what it can do."""
-    environment = os.environ | {"PATH": search_path()}
+    environment = os.environ | {"PATH": search_path(), **site.settings}
     command = ["bash", str(SCRIPT), *arguments]
     # Into files, as the engines inherit what the script has and would keep a pipe open.
     with tempfile.TemporaryFile("w+") as log:
@@ -48,13 +64,19 @@ def control(*arguments: str) -> None:
 
 def stop_recorded(record: Mapping[str, Any]) -> None:
     del record  # the script knows its engines
+    stop()
+
+
+def stop(site: Site = SITE) -> None:
+    """End the engines with all that runs on them, and let another have them."""
     try:
-        control("down")
+        control("down", site=site)
     finally:
-        CLAIM.unlink(missing_ok=True)
+        site.claim.unlink(missing_ok=True)
 
 
-def _check_machine() -> None:
+def check_machine() -> None:
+    """Raises PartMissing where engines of their own cannot be started."""
     if os.geteuid() != 0:
         message = "engines in network namespaces need root: run as root"
         raise PartMissing(message)
@@ -66,30 +88,30 @@ def _check_machine() -> None:
         raise PartMissing(message)
 
 
-def _claim(owner: int, seconds: float) -> None:
+def _claim(path: Path, owner: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     mine = json.dumps({"pid": owner, "started": psutil.Process(owner).create_time()})
     while True:
         try:
-            with CLAIM.open("x") as claim:
+            with path.open("x") as claim:
                 claim.write(mine)
         except FileExistsError:
-            _drop_stale_claim()
+            _drop_stale_claim(path)
         else:
             return
         if time.monotonic() > deadline:
-            message = f"the engines of container-hosts are in use by another run ({CLAIM}: {CLAIM.read_text()})"
+            message = f"the engines of container-hosts are in use by another run ({path}: {path.read_text()})"
             raise PartFailed(message)
         time.sleep(0.5)
 
 
-def _drop_stale_claim() -> None:
+def _drop_stale_claim(path: Path) -> None:
     try:
-        claim = json.loads(CLAIM.read_text())
+        claim = json.loads(path.read_text())
         alive = abs(psutil.Process(claim["pid"]).create_time() - claim["started"]) < 1.0
     except (FileNotFoundError, json.JSONDecodeError):
         return  # released, or not yet written: look again
     except psutil.NoSuchProcess:
         alive = False
     if not alive:
-        CLAIM.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)

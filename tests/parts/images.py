@@ -65,14 +65,22 @@ def copy_images(source: str, destinations: Sequence[str], references: Sequence[s
                     assert "error" not in progress, progress
 
 
-def import_image(url: str, reference: str, page: str, config: Mapping[str, object]) -> str:
-    """Import a root file system whose page is ``page``, then give it ``config`` by committing a container of it."""
+def import_image(
+    url: str,
+    reference: str,
+    page: str,
+    config: Mapping[str, object],
+    files: Mapping[str, tuple[bytes, int]] | None = None,
+) -> str:
+    """Import a root file system whose page is ``page``, then give it ``config`` by committing a container of it.
+    ``files``: path -> content and mode of what else is in it."""
     with engine(url) as client:
         existing = _id_of(client, reference)
         if existing:
             return existing
-        repository, tag = reference.split(":")
-        answer = _post(client, "images/create", root_file_system(page), fromSrc="-", repo=f"{repository}-root", tag=tag)
+        repository, _, tag = reference.rpartition(":")
+        root_system = root_file_system(page, files)
+        answer = _post(client, "images/create", root_system, fromSrc="-", repo=f"{repository}-root", tag=tag)
         root = json.loads(answer.strip().splitlines()[-1])["status"]
         container = client.create_container(root, command=["/bin/true"])["Id"]
         _post(client, "commit", json.dumps(config).encode(), container=container, repo=repository, tag=tag)
@@ -104,8 +112,8 @@ def _id_of(client: Any, reference: str) -> str:
         return ""
 
 
-def root_file_system(page: str) -> bytes:
-    """A tar of a small root file system whose web page is ``page``."""
+def root_file_system(page: str, more: Mapping[str, tuple[bytes, int]] | None = None) -> bytes:
+    """A tar of a small root file system whose web page is ``page``, with ``more`` files in it."""
     busybox = shutil.which("busybox")
     if busybox is None:
         message = "install Debian's busybox-static"
@@ -114,6 +122,7 @@ def root_file_system(page: str) -> bytes:
     script = "#!/bin/sh\nsleep $QUERY_STRING\nprintf 'Content-Length: %d\\r\\n\\r\\n'\ncat /www/index.html\n"
     files["www/cgi-bin/slow"] = ((script % (len(page) + 1)).encode(), 0o755)
     files["etc/passwd"] = (b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n", 0o644)
+    files |= more or {}
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for name, (content, mode) in files.items():
