@@ -38,6 +38,7 @@ from autoscaler.plugin_host.loading import (
     load_plugin,
     options_model,
     register,
+    thawed,
 )
 from autoscaler.plugin_host.notices import Notices
 from autoscaler.plugin_host.scoring import ScoreRequest, Scores, host_scores
@@ -181,7 +182,7 @@ class PluginHost:
         if use in self._modules:
             _, plain, found = check_options(self._modules[use], given)
         else:
-            plain, found = self._foreign.check_options(use, given)
+            plain, found = self._foreign.check_options(use, thawed(given))
         return plain, tuple(Problem(place, text) for place, text in found)
 
     def option_names(self, use: str) -> frozenset[str]:
@@ -274,7 +275,7 @@ class PluginHost:
             remembers = "memory" in self._wanted(use.use, hook)
         proposes = plugin.proposes if plugin is not None else frozenset()
         return Binding(
-            label=use.label, use=use.use, problem=problem, call=call, options=options, raw_options=dict(use.options),
+            label=use.label, use=use.use, problem=problem, call=call, options=options, raw_options=thawed(use.options),
             standing=self._standings.setdefault(use.use, Standing()),
             rollback=bool(proposes) and proposes <= {"rollback"}, scales="scale" in proposes,
             remembers=remembers, shipped=plugin is not None and plugin.shipped,

@@ -204,6 +204,20 @@ def options_model(module: ModuleType) -> Any | None:
     return model if isinstance(model, type) and hasattr(model, "model_validate") else None
 
 
+def thawed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as plain dicts and lists: the configuration's are read-only all the way down, which a strict model of a
+    plugin does not take for JSON, nor a pipe to its process."""
+    return {key: _thawed(value) for key, value in options.items()}
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return thawed(value)
+    if isinstance(value, list | tuple):
+        return [_thawed(item) for item in value]
+    return value
+
+
 def check_options(module: ModuleType, given: Mapping[str, Any]) -> tuple[Any, dict[str, Any], list[tuple[str, str]]]:
     """The options as the plugin gets them, as JSON values, and the (place, text) of what is wrong with them.
 
@@ -213,9 +227,9 @@ def check_options(module: ModuleType, given: Mapping[str, Any]) -> tuple[Any, di
     if model is None:
         takes = any("options" in wanted(function) for _, function, _ in implementations(module))
         problems = [] if takes or not given else [(min(given), "the plugin takes no options")]
-        return dict(given), dict(given), problems
+        return thawed(given), thawed(given), problems
     try:
-        options = model.model_validate(dict(given))
+        options = model.model_validate(thawed(given))
         return options, options.model_dump(mode="json", by_alias=True, exclude_none=True), []
     except KeyboardInterrupt:  # the operator's, not the plugin's
         raise

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from autoscaler import hookspecs
+from autoscaler import Scale, hookspecs
+from autoscaler.configuration.service_build import frozen_options
+from autoscaler.core.settings import PolicyUse
 from autoscaler.plugin_host import PluginHost
 from autoscaler.plugin_host.binding import OFFERED
 from tests.plugin_host import bad
@@ -29,6 +32,35 @@ MISTAKES = {
     "async": ("async def propose(service): ...", "propose is async; hooks are plain functions. Drop async"),
     "generator": ("def propose(service): yield 1", "propose is a generator; return a value instead of yielding it"),
 }
+
+
+NESTED = """
+import autoscaler
+from pydantic import BaseModel, ConfigDict, Field
+class Limit(BaseModel):
+    model_config = ConfigDict(strict=True)
+    above: float
+class Options(BaseModel):
+    model_config = ConfigDict(strict=True)
+    limits: list[Limit]
+@autoscaler.hookimpl
+def propose(options):
+    return autoscaler.Scale(int(options.limits[0].above), reason="as the limit says")
+"""
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["in_process", "in_the_worker"])
+async def test_options_inside_of_options_are_taken_as_a_file_has_them(load: Loader, *, trusted: bool) -> None:
+    """The configuration holds them read-only, which a strict model takes for no dictionary and no list."""
+    host = load(mine=NESTED, trusted=trusted)
+    given = frozen_options({"limits": [{"above": 3.0}]})
+    plain, problems = host.validate_options("mine", given)
+    assert (plain, problems) == ({"limits": [{"above": 3.0}]}, ())
+    request = replace(a_request("mine"), uses=(PolicyUse("mine", given),))
+    ((vote,),) = [host.votes(request)] if trusted else await host.foreign_votes([request])
+    assert vote.unknown == ""
+    assert isinstance(vote.proposal, Scale)
+    assert vote.proposal.to == 3
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["in_process", "in_the_worker"])
