@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 
 async def _listen(server: HttpServer, *, required: bool) -> None:
-    """Listen where configured; a second member on one machine goes without the default port rather than not at all."""
+    """Listen where configured; a second member on one machine goes without the port rather than not at all."""
     try:
         await server.start()
     except TargetError as error:
@@ -87,7 +87,7 @@ async def _serve(opened: Opened, *, observe: bool) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, end)
     member_id = f"{held.id}-observe" if observe else held.id
-    member = Member(member_parts(opened, member_id, observe=observe))
+    member = Member(member_parts(opened, member_id, observe=observe, others=held.others))
     for warning in opened.loaded.warnings:
         log.warning(warning.what, path=warning.path, remedy=warning.remedy)
     server = HttpServer(configuration.http or HttpSettings(), MemberFace(member))
@@ -95,7 +95,7 @@ async def _serve(opened: Opened, *, observe: bool) -> None:
     feeds = Feeds(configuration, member)
     try:
         watchdog.start()
-        await _listen(server, required=configuration.http is not None and not observe)
+        await _listen(server, required=configuration.http is not None and not observe and not held.others())
         if not observe:
             feeds.start()
         log.info("running", cluster=configuration.cluster, member=member_id, services=len(configuration.services))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,15 +43,16 @@ def pretended(configuration: Configuration) -> dict[str, Target]:
     }
 
 
-def router_of(configuration: Configuration) -> Router | None:
-    """What carries the requests of the services that have a route; None where none has."""
+def router_of(configuration: Configuration, others: Callable[[], bool] = lambda: False) -> Router | None:
+    """What carries the requests of the services that have a route; None where none has. ``others``: whether another
+    member runs on this machine."""
     routes = {name: s.route for name, s in configuration.services.items() if s.route is not None}
     if not routes:
         return None
     from autoscaler.adapters.router.embedded import EmbeddedRouter
 
     inside = {service: route for service, route in routes.items() if not route.router}
-    embedded = EmbeddedRouter(inside)
+    embedded = EmbeddedRouter(inside, others=others)
     if len(inside) == len(routes):
         return embedded
     by_service: dict[str, Router] = dict.fromkeys(inside, embedded)
@@ -88,8 +89,10 @@ def group_of(configuration: Configuration, *, observe: bool) -> str:
     return f"{configuration.cluster}-observe" if observe else configuration.cluster
 
 
-def member_parts(opened: Opened, member_id: str, *, observe: bool = False) -> MemberParts:
-    """Everything a member is made of, unopened."""
+def member_parts(
+    opened: Opened, member_id: str, *, observe: bool = False, others: Callable[[], bool] = lambda: False
+) -> MemberParts:
+    """Everything a member is made of, unopened. ``others``: whether another member runs on this machine."""
     from autoscaler.engine.member import MemberParts
 
     configuration = observing(opened.configuration) if observe else opened.configuration
@@ -102,7 +105,7 @@ def member_parts(opened: Opened, member_id: str, *, observe: bool = False) -> Me
         client=client_for(stream, group),
         targets=pretended(configuration) if observe else targets_of(configuration),
         plugins=opened.plugins,
-        router=None if observe else router_of(configuration),
+        router=None if observe else router_of(configuration, others),
         observes=observe,
     )
 

@@ -30,6 +30,12 @@ class Member:
 
     id: str
     _descriptor: int
+    _path: Path
+    _pattern: str
+
+    def others(self) -> bool:
+        """Whether another process of this machine holds an id of the same cluster now."""
+        return any(path != self._path and _is_held(path) for path in self._path.parent.glob(self._pattern))
 
     def release(self) -> None:
         """Gives the id back; a second call changes nothing."""
@@ -61,13 +67,13 @@ def hold_member(configuration: Configuration, directory: Path, host_name: str | 
         if descriptor is None:
             what = "is held by another process on this machine"
             raise ConfigurationError([Problem("stream.member", what, "Give each member its own, or use auto.")])
-        return Member(member, descriptor)
+        return Member(member, descriptor, directory / f"{cluster}.{member}.lock", f"{cluster}.*.lock")
     host = _usable(socket.gethostname() if host_name is None else host_name)
     for number in range(MEMBERS_MAX):
         found = f"{host}-{number}"
         descriptor = _lock(directory / f"{cluster}.{found}.lock")
         if descriptor is not None:
-            return Member(found, descriptor)
+            return Member(found, descriptor, directory / f"{cluster}.{found}.lock", f"{cluster}.*.lock")
     what = f"auto finds none of {MEMBERS_MAX} numbers free on this machine"
     raise ConfigurationError([Problem("stream.member", what, "End members that are not needed.")])
 
@@ -101,6 +107,22 @@ def _lock(path: Path) -> int | None:
         os.close(descriptor)
         raise _unusable(path, os.strerror(error.errno or 0)) from error
     return descriptor
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        # Shared, and for a moment: a process that takes a number just now takes the next one.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _unusable(path: Path, why: str) -> ConfigurationError:

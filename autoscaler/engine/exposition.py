@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -27,6 +28,7 @@ class MemberCollector:
         yield from self._latencies()
         yield from self._plugins()
         yield from self._hosts()
+        yield from self._router()
 
     def _tasks(self) -> Iterator[Metric]:
         tasks = GaugeMetricFamily(
@@ -134,6 +136,31 @@ class MemberCollector:
                 ready.add_metric([target, host.name], int(host.condition == "ready" and host.known))
                 replicas.add_metric([target, host.name], host.replicas)
         yield from (ready, replicas)
+
+    def _router(self) -> Iterator[Metric]:
+        """What was carried inside this process. A service appears with its first request, so that idle ones cost
+        nothing; a HAProxy has statistics of its own."""
+        router = self._member.parts.router
+        carried = sorted(router.counts().items()) if router is not None else []
+        for name, help_text, count in (
+            ("requests", "Requests that came to the embedded router.", attrgetter("requests")),
+            ("held", "Requests that waited for a first replica.", attrgetter("held")),
+            ("refused", "Requests answered 503 for want of a replica.", attrgetter("refused")),
+            ("failed", "Requests answered 502 or 504.", attrgetter("failed")),
+        ):
+            counter = CounterMetricFamily(f"autoscaler_router_{name}", help_text, labels=["service"])
+            for service, counts in carried:
+                counter.add_metric([service], count(counts))
+            yield counter
+        in_flight = GaugeMetricFamily("autoscaler_router_in_flight", "Requests in flight now.", labels=["service"])
+        for service, counts in carried:
+            in_flight.add_metric([service], counts.in_flight)
+        yield in_flight
+        yield CounterMetricFamily(
+            "autoscaler_router_late",
+            "Backends that a router did not take in time; it is told again.",
+            value=self._member.traffic.failures,
+        )
 
 
 def _family(name: str, help_text: str, histogram: Histogram) -> HistogramMetricFamily:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from autoscaler.ports.router import ACTIVATOR, Backend, Router
+from autoscaler.ports.router import ACTIVATOR, Backend, Counts, Router
 
 
 class Activator(Router, Protocol):
@@ -79,6 +79,10 @@ class Routing:
         """See the port."""
         for router in self._all:
             router.hear_demand(heard)
+
+    def counts(self) -> Mapping[str, Counts]:
+        """Of each service from whoever has carried its requests in this process."""
+        return {service: counts for router in self._all for service, counts in router.counts().items()}
 
     async def close(self) -> None:
         """Separate routers first, so that they send nothing more to an activator that has gone."""

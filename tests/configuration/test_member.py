@@ -50,6 +50,20 @@ def test_a_killed_process_leaves_its_number_free(tmp_path: Path) -> None:
     member.release()
 
 
+def test_a_member_knows_whether_others_of_its_cluster_are_on_the_machine(tmp_path: Path) -> None:
+    configuration = loaded(tmp_path, SMALL).configuration
+    first = hold_member(configuration, tmp_path, "box")
+    stranger = hold_member(replace(configuration, cluster=f"{configuration.cluster}-x"), tmp_path, "box")
+    assert not first.others()
+    second = hold_member(configuration, tmp_path, "box")
+    assert first.others()
+    assert second.others()
+    first.release()
+    assert not second.others()
+    for member in (second, stranger):
+        member.release()
+
+
 def test_a_configured_id_is_held_once(tmp_path: Path) -> None:
     configuration = loaded(tmp_path, SMALL + "stream: {member: mine}\n").configuration
     member = hold_member(configuration, tmp_path)

@@ -25,7 +25,7 @@ from autoscaler.ledger.audit import read_audit
 from autoscaler.ledger.partition_record import PartitionRecord, decode_partition, encode_partition, partition_key
 from autoscaler.ledger.state_codec import decode_state, encode_state
 from autoscaler.plugin_host import PluginHost
-from autoscaler.ports.router import Backend, Router
+from autoscaler.ports.router import Backend, Counts, Router
 from autoscaler.ports.stream import Outgoing, Topic, partition_of
 from autoscaler.ports.target import Target
 from tests.core.builders import some_rules, some_settings
@@ -75,6 +75,7 @@ class RecordingRouter:
     slow: asyncio.Event | None = None
     failing: TargetError | None = None
     heard: Callable[[str, int], None] | None = None
+    carried: dict[str, Counts] = field(default_factory=dict)
 
     async def open(self) -> None:
         """Nothing to open."""
@@ -96,6 +97,9 @@ class RecordingRouter:
 
     def hear_demand(self, heard: Callable[[str, int], None]) -> None:
         self.heard = heard
+
+    def counts(self) -> Mapping[str, Counts]:
+        return self.carried
 
     async def close(self) -> None:
         """Nothing to close."""

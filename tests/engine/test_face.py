@@ -13,8 +13,9 @@ from autoscaler.adapters.http.server import HttpServer
 from autoscaler.configuration.settings import HttpSettings
 from autoscaler.engine import face as face_module
 from autoscaler.errors import StreamError
+from autoscaler.ports.router import Counts
 from autoscaler.ports.stream import Topic
-from tests.engine.instances import AtWork, at_work, deployment, eventually, verdicts
+from tests.engine.instances import AtWork, RecordingRouter, at_work, deployment, eventually, verdicts
 from tests.engine.streams import MemoryLog, MemoryStream
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("impatient")]
@@ -121,3 +122,19 @@ async def test_every_sample_that_was_read_is_counted_once() -> None:
         page = (await client.get("/metrics")).text
         assert "dead_letter" in page
         assert dict(working.member.counters.dead_letters) == {"not_json": 1}
+
+
+async def test_what_the_router_has_carried_is_on_the_metrics_page() -> None:
+    router = RecordingRouter(carried={"web": Counts(requests=7, held=2, refused=1, failed=3, in_flight=4)})
+    async with at_work(MemoryLog(), router=router) as working, browsing(working) as client:
+        working.member.traffic.failures = 5
+        page = (await client.get("/metrics")).text
+    for line in (
+        'autoscaler_router_requests_total{service="web"} 7.0',
+        'autoscaler_router_held_total{service="web"} 2.0',
+        'autoscaler_router_refused_total{service="web"} 1.0',
+        'autoscaler_router_failed_total{service="web"} 3.0',
+        'autoscaler_router_in_flight{service="web"} 4.0',
+        "autoscaler_router_late_total 5.0",
+    ):
+        assert line in page

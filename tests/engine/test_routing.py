@@ -6,7 +6,7 @@ import pytest
 
 from autoscaler.engine.routing import Routing
 from autoscaler.errors import TargetError
-from autoscaler.ports.router import Backend
+from autoscaler.ports.router import Backend, Counts
 from tests.engine.instances import RecordingRouter
 
 FIRST = Backend("shop.web.s0.r1.1", "10.0.0.1:80")
@@ -76,6 +76,14 @@ async def test_demand_is_heard_from_whoever_holds_requests() -> None:
     assert activator.heard is not None
     activator.heard("web", 2)
     assert heard == [("web", 2)]
+
+
+async def test_what_passed_is_counted_by_whoever_carried_it() -> None:
+    router, activator, embedded = RecordingRouter(), Holding(), RecordingRouter()
+    activator.carried["web"] = Counts(3, 2, 1, 0, 1)
+    embedded.carried["api"] = Counts(9, 0, 0, 1, 0)
+    routing = Routing({"web": router, "api": embedded}, activator, frozenset({"web"}))
+    assert routing.counts() == {"web": Counts(3, 2, 1, 0, 1), "api": Counts(9, 0, 0, 1, 0)}
 
 
 async def test_where_one_cannot_be_opened_the_others_are_closed_again() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
+import httpx
 import psutil
 import pytest
 
 from autoscaler.core.facts import EventRef
 from autoscaler.ports.stream import partition_of
+from tests.parts.processes import free_ports
 from tests.system.grounds import DockerGround
 from tests.system.installation import QUICK_UPDATE, Installation, Running
 from tests.system.patience import eventually
@@ -50,17 +53,33 @@ async def shared_out(installation: Installation, *members: Running) -> dict[int,
 
 @pytest.fixture
 async def pair(served: Callable[..., Installation]) -> tuple[Installation, Running, Running]:
-    """An installation at rest with two members, the first named m-0 and the second m-1."""
+    """An installation at rest with two members, the first named m-0 and the second m-1, each of which listens for the
+    services that it owns."""
     installation = served(PARTITIONS)
     update = QUICK_UPDATE | {"deadline": "60s"}
-    installation.services = {name: installation.service(replicas=1, update=update) for name in SERVICES}
+    listen = dict(zip(SERVICES, (f"127.0.0.1:{port}" for port in free_ports(len(SERVICES))), strict=True))
+    installation.services = {
+        name: installation.service(replicas=1, update=update, route={"listen": listen[name], "port": "http"})
+        for name in SERVICES
+    }
     await installation.open()
     first = installation.start(AUTOSCALER_STREAM__MEMBER="m-0")
     for name in SERVICES:
         await at_rest(installation, name)
     second = installation.start(AUTOSCALER_STREAM__MEMBER="m-1")
     await shared_out(installation, first, second)
+    for name in SERVICES:
+        await eventually(f"an answer of {name}", partial(answer, listen[name]), lambda text: text == "version 1\n")
     return installation, first, second
+
+
+async def answer(address: str) -> str:
+    """What the router there says, or why nobody does."""
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        try:
+            return (await client.get(f"http://{address}")).text
+        except httpx.HTTPError as error:
+            return repr(error)
 
 
 async def deploy_all(installation: Installation, kind: str, stem: str) -> list[EventRef]:

@@ -17,7 +17,7 @@ import structlog
 from autoscaler.adapters.haproxy.changes import Wanted, astray, commands, leaving
 from autoscaler.adapters.haproxy.runtime import Runtime, Server
 from autoscaler.errors import TargetError
-from autoscaler.ports.router import Backend
+from autoscaler.ports.router import Backend, Counts
 
 LOOK_S = 1.0
 RECHECK_S = 10.0
@@ -154,6 +154,10 @@ class HaproxyRouter:
 
     def hear_demand(self, heard: Callable[[str, int], None]) -> None:
         """Nobody waits in HAProxy: a service at zero has the activator as its backend."""
+
+    def counts(self) -> Mapping[str, Counts]:
+        """Nothing: HAProxy carries them, and has statistics of its own."""
+        return {}
 
     async def close(self) -> None:
         """HAProxy goes on as it is."""

@@ -71,11 +71,12 @@ class Upstream:
 
 @dataclass(slots=True)
 class Traffic:
-    """Counts of one service since the start: ``failed`` are answers 502 to 504 of the router itself, ``held`` requests
-    that waited for a replica."""
+    """Counts of one service since the start: ``failed`` are answers 502 and 504 of the router itself, ``refused`` its
+    503, ``held`` requests that waited for a replica."""
 
     requests: int = 0
     failed: int = 0
+    refused: int = 0
     held: int = 0
     retried: int = 0
 
@@ -85,13 +86,15 @@ class Pool:
 
     A request goes to the backend with the fewest requests in flight for its weight; among equals the turn goes round in
     proportion to the weights (smooth weighted round robin, as in nginx's ``ngx_http_upstream_round_robin``). At most
-    ``hold_max`` requests wait for a first backend, each at most ``hold_s``; ``heard`` is told how many do.
+    ``hold_max`` requests wait for a first backend, each at most ``hold_s``; ``heard`` is told how many do. ``away``:
+    another member serves it, so that nothing waits here.
     """
 
     def __init__(self, service: str, hold_s: float, hold_max: int) -> None:
         self.service = service
         self.traffic = Traffic()
         self.heard: Callable[[str, int], None] | None = None
+        self.away = False
         self._hold_s = hold_s
         self._hold_max = hold_max
         self._upstreams: dict[str, Upstream] = {}
@@ -107,8 +110,14 @@ class Pool:
             counts[name] = counts.get(name, 0) + sum(upstream.in_flight for upstream in leaving)
         return counts
 
+    def leave(self) -> None:
+        """Another member serves it now: what waits here waits in vain."""
+        self.away = True
+        self._wake()
+
     def set_backends(self, backends: Sequence[Backend]) -> None:
         """New requests go to exactly these from now on; those that wait for one are let on."""
+        self.away = False
         wanted = {backend.name: backend for backend in backends}
         for name, upstream in list(self._upstreams.items()):
             backend = wanted.get(name)
@@ -124,6 +133,9 @@ class Pool:
                 self._upstreams[name] = Upstream(backend)
         for name in list(self._leaving):
             self._busy(name)  # forgets those whose last request has ended
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -153,6 +165,8 @@ class Pool:
 
     async def hold(self) -> str:
         """Waits until there is an upstream; why there is none where the wait was in vain, else empty."""
+        if self.away:
+            return "is served by another member now"
         if not self._hold_max:
             return "has no replica that is ready"
         if self._holding >= self._hold_max:
@@ -163,7 +177,7 @@ class Pool:
         self._tell()
         try:
             async with asyncio.timeout(self._hold_s):
-                while not self._able(frozenset()):
+                while not self.away and not self._able(frozenset()):
                     await self._changed.wait()
         except TimeoutError:
             return f"has had no replica that is ready for {self._hold_s:g} s"

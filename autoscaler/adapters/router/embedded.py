@@ -1,64 +1,86 @@
-"""The router that runs inside the autoscaler: one listener for each routed service."""
+"""The router that runs inside the autoscaler: a listener for each routed service that is this member's."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import h11
 
 from autoscaler.adapters.router.balancing import Pool, Traffic
 from autoscaler.adapters.router.exchange import Exchange, Patience, respond
 from autoscaler.adapters.router.link import Link, LinkBroken
+from autoscaler.adapters.router.listening import Listener
 from autoscaler.core.settings import Route
-from autoscaler.errors import TargetError
-from autoscaler.ports.router import Backend
+from autoscaler.ports.router import Backend, Counts
 
 CLOSE_GRACE_S = 5.0
 
 
 class EmbeddedRouter:
-    """Implements `autoscaler.ports.router.Router` for ``routes`` (service -> `Route`)."""
+    """Implements `autoscaler.ports.router.Router` for ``routes`` (service -> `Route`). ``others``: whether another
+    member of this cluster runs on this machine, which may listen where we would."""
 
-    def __init__(self, routes: Mapping[str, Route], *, patience: Patience | None = None) -> None:
-        self._routes = dict(routes)
+    def __init__(
+        self,
+        routes: Mapping[str, Route],
+        *,
+        patience: Patience | None = None,
+        others: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._pools = {name: Pool(name, route.hold_for_s, route.hold) for name, route in routes.items()}
+        self._listeners = {
+            name: Listener(name, route.listen, partial(self._accept, name)) for name, route in routes.items()
+        }
         self._patience = patience or Patience()
-        self._servers: dict[str, asyncio.Server] = {}
-        self._connections: dict[asyncio.Task[None], Link] = {}
+        self._others = others
+        self._connections: dict[asyncio.Task[None], tuple[Pool, Link]] = {}
         self._busy: set[Link] = set()
         self._closing = False
 
     async def open(self) -> None:
-        """Listens on every route. Raises `TargetError`, and listens nowhere, where an address cannot be had."""
-        for service, route in self._routes.items():
-            try:
-                self._servers[service] = await self._listen(service, route)
-            except (OSError, ValueError) as error:
-                await self.close()
-                text = (
-                    f"services.{service}.route.listen: cannot listen on {route.listen}: {error}. Free it or change it"
-                )
-                raise TargetError(text, "refused", "listen") from error
+        """Every address can be had. Raises `TargetError`, and listens nowhere, where one cannot."""
+        try:
+            for listener in self._listeners.values():
+                await listener.check(self._others)
+        except BaseException:
+            await self.close()
+            raise
 
     def listen_address(self, service: str) -> str:
         """Where the service is served, ``host:port`` with the real port. Raises KeyError where it is not."""
-        host, port = self._servers[service].sockets[0].getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return self._listeners[service].address
 
     def traffic(self, service: str) -> Traffic:
         """The service's counts. Raises KeyError where it is not routed."""
         return self._pools[service].traffic
+
+    def counts(self) -> Mapping[str, Counts]:
+        """See the port."""
+        passed = {name: pool for name, pool in self._pools.items() if pool.traffic.requests}
+        return {
+            name: Counts(
+                pool.traffic.requests,
+                pool.traffic.held,
+                pool.traffic.refused,
+                pool.traffic.failed,
+                sum(pool.in_flight.values()),
+            )
+            for name, pool in passed.items()
+        }
 
     def in_flight(self, service: str) -> Mapping[str, int]:
         """Requests in flight by backend name. Raises KeyError where it is not routed."""
         return self._pools[service].in_flight
 
     async def set_backends(self, service: str, backends: Sequence[Backend]) -> None:
-        """See the port; a service without a route is left alone."""
+        """See the port. ``unavailable``: another has the address; requests are taken as soon as it is free."""
         pool = self._pools.get(service)
         if pool is not None:
             pool.set_backends(backends)
+            if not self._closing:
+                await self._listeners[service].open()
 
     async def drained(self, service: str, name: str, timeout_s: float) -> bool:
         """See the port; what is not routed has no requests."""
@@ -66,7 +88,16 @@ class EmbeddedRouter:
         return True if pool is None else await pool.drained(name, timeout_s)
 
     async def forget(self, service: str) -> None:
-        """See the port."""
+        """See the port. Kept connections are closed, so that clients come to the new owner with their next request.
+        Where none of ours is on this machine, what was served is served on: we may have it back in a moment."""
+        pool = self._pools.get(service)
+        if pool is None or not self._others():
+            return
+        await self._listeners[service].let_go()
+        pool.leave()
+        for served, link in list(self._connections.values()):
+            if served is pool and link not in self._busy:
+                link.close()
 
     def hear_demand(self, heard: Callable[[str, int], None]) -> None:
         """See the port."""
@@ -76,10 +107,11 @@ class EmbeddedRouter:
     async def close(self) -> None:
         """Stops listening; requests in flight get 5 s, idle connections none."""
         self._closing = True
-        for server in self._servers.values():
-            server.close()
-        for link in set(self._connections.values()) - self._busy:
-            link.close()
+        for listener in self._listeners.values():
+            await listener.close()
+        for _, link in list(self._connections.values()):
+            if link not in self._busy:
+                link.close()
         if self._connections:
             await asyncio.wait(set(self._connections), timeout=CLOSE_GRACE_S)
         left = list(self._connections)
@@ -89,19 +121,14 @@ class EmbeddedRouter:
         for pool in self._pools.values():
             await pool.close()
 
-    async def _listen(self, service: str, route: Route) -> asyncio.Server:
-        host, _, port = route.listen.rpartition(":")
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(self._pools[service], Link(h11.SERVER, reader, writer))
-
-        return await asyncio.start_server(serve, host.strip("[]") or None, int(port), backlog=1024)
+    async def _accept(self, service: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(self._pools[service], Link(h11.SERVER, reader, writer))
 
     async def _serve(self, pool: Pool, client: Link) -> None:
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("a connection is served by its task")
-        self._connections[task] = client
+        self._connections[task] = (pool, client)
         try:
             while await self._serve_one(pool, client):
                 pass
@@ -127,7 +154,7 @@ class EmbeddedRouter:
             await Exchange(pool, client, request, self._patience).run()
         finally:
             self._busy.discard(client)
-        return client.reusable() and not self._closing
+        return client.reusable() and not self._closing and not pool.away
 
     async def _end_broken(self, client: Link, error: LinkBroken) -> None:
         """A request that is none is answered; one whose answer was begun is cut off, so that the client notices."""

@@ -77,7 +77,9 @@ class Exchange:
                 await self._client.receive(self._patience.client_s)  # the empty body's end
             await self._try_backends()
         except Answered as answer:
-            if answer.status in (502, 503, 504):
+            if answer.status == 503:  # noqa: PLR2004 -- RFC 9110 section 15.6.4
+                self._pool.traffic.refused += 1
+            elif answer.status in (502, 504):
                 self._pool.traffic.failed += 1
             await respond(self._client, answer.status, answer.text)
 
