@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -14,6 +15,15 @@ SLOW = "/cgi-bin/slow?"
 QUICK_PAUSE_S = 0.03
 
 
+@dataclass(frozen=True)
+class Visit:
+    """A slow request that was answered: when it began and ended, in seconds since the epoch, and by which version."""
+
+    began: float
+    ended: float
+    version: str
+
+
 @dataclass
 class Customers:
     """Every request counts as it ended for the client: 200 with a whole page of a version, or failed."""
@@ -22,10 +32,15 @@ class Customers:
     quick: int = 6
     seconds: tuple[int, ...] = (1, 2, 3, 5)
     answers: Counter[str] = field(default_factory=Counter)
-    slow: int = 0
+    visits: list[Visit] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def slow(self) -> int:
+        """Slow requests that were answered."""
+        return len(self.visits)
 
     @property
     def requests(self) -> int:
@@ -56,7 +71,7 @@ class Customers:
         headers = {} if kept else {"Connection": "close"}
         async with httpx.AsyncClient(trust_env=False, timeout=30, limits=limits, headers=headers) as client:
             while not self._ended.is_set():
-                path = f"{SLOW}{takes_s}" if takes_s else "/"
+                path, began = f"{SLOW}{takes_s}" if takes_s else "/", time.time()
                 try:
                     response = await client.get(f"{self.url}{path}")
                 except httpx.HTTPError as error:
@@ -65,7 +80,8 @@ class Customers:
                     text = response.text.strip()
                     if response.status_code == httpx.codes.OK and text.startswith("version "):
                         self.answers[text] += 1
-                        self.slow += bool(takes_s)
+                        if takes_s:
+                            self.visits.append(Visit(began, time.time(), text))
                     else:
                         self.failures.append(f"{path}: {response.status_code} {text[:200]}")
                 await asyncio.sleep(pause_s)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from autoscaler.events.writing import samples_event
+from autoscaler.ports.stream import Topic
 from tests.parts import haproxy
 from tests.parts.processes import free_ports
 from tests.system.customers import Customers
-from tests.system.installation import QUICK_UPDATE, Installation
+from tests.system.installation import QUICK_UPDATE, SOURCE, Installation
 from tests.system.patience import eventually
-from tests.system.trail import at_rest, judge, verdict
+from tests.system.trail import Recorded, at_rest, judge, noted, trail, verdict
 
 pytestmark = pytest.mark.timeout(170)
 
@@ -52,7 +56,7 @@ def edge(find_part: Callable[[str], str]) -> Iterator[haproxy.Haproxy]:
     """A HAProxy that somebody else runs."""
     find_part("haproxy")
     with tempfile.TemporaryDirectory(prefix="edge-") as directory:
-        server = haproxy.start(Path(directory), ["web"])
+        server = haproxy.start(Path(directory), ["web", "steps", "colours"])
         try:
             yield server
         finally:
@@ -116,6 +120,101 @@ async def test_containers_on_two_engines_behind_haproxy(
     assert set(customers.answers) == {"version 1", "version 2"}
     assert customers.slow > 5
     await judge(shop)
+
+
+async def tell(shop: Installation, ratios: Mapping[int, float]) -> None:
+    """As a monitor would, of each revision, until cancelled: its share of errors."""
+    while True:
+        samples = [{"name": "error_ratio", "value": value, "revision": number} for number, value in ratios.items()]
+        await shop.publish(Topic.METRICS, "steps", samples_event("steps", samples, SOURCE))
+        await asyncio.sleep(0.5)
+
+
+async def canary_that_passes_and_one_that_fails(shop: Installation, customers: Customers) -> None:
+    """Judged by the samples of its own revision: the first one is taken whole, the second one is taken back."""
+    ratios = {1: 0.0, 2: 0.0, 3: 1.0}
+    telling = asyncio.create_task(tell(shop, ratios))
+    try:
+        event = await shop.deploy("steps", "two", "good")
+        assert (await verdict(shop, event, within_s=90)).data["verdict"] == "applied"
+        await shop.wanted("steps", 2, revision=2)
+        await customers.see("version 2")
+        event = await shop.deploy("steps", "one", "bad", labels={"n": "3"})
+        told = await verdict(shop, event, within_s=90)
+        assert (told.data["verdict"], told.data["after"]["revision"]) == ("rolled_back", 2), told
+        await shop.wanted("steps", 2, revision=2)
+    finally:
+        telling.cancel()
+
+
+async def switch_that_is_promoted_and_one_that_is_aborted(shop: Installation, customers: Customers) -> None:
+    """No customer meets a preview; the switch is one moment; the one that an operator aborts was met by nobody."""
+    event = await shop.deploy("colours", "two", "good")
+    await noted(shop, "the preview", partial(judging, "colours", 2))
+    assert not customers.answers["version 2"], "a preview gets no request"
+    await shop.command("colours", "promote", "switch")
+    assert (await verdict(shop, event, within_s=90)).data["verdict"] == "applied"
+    await shop.wanted("colours", 2, revision=2)
+    await customers.see("version 2")
+    old = customers.answers["version 1"]
+    event = await shop.deploy("colours", "one", "aborted", labels={"n": "3"})
+    await noted(shop, "the second preview", partial(judging, "colours", 3))
+    await shop.command("colours", "abort", "abort")
+    assert (await verdict(shop, event, within_s=90)).data["verdict"] == "rolled_back"
+    await shop.wanted("colours", 2, revision=2)
+    await customers.see("version 2")
+    assert customers.answers["version 1"] == old
+
+
+def judging(service: str, revision: int, recorded: Recorded) -> bool:
+    data = recorded.data
+    at = (recorded.chain, data["after"]["revision"], data["reason"]["code"])
+    return at == (service, revision, "judging")
+
+
+async def test_canaries_and_switches_of_containers_behind_haproxy(
+    pooled: Callable[..., Installation], edge: haproxy.Haproxy
+) -> None:
+    shop = pooled()
+    through(shop, edge)
+    settings = shop.services.pop("web") | {"replicas": {"min": 2, "max": 4}}
+    judge_by = {"use": "canary", "with": {"limits": [{"metric": "error_ratio", "above": 0.05, "every": "1s"}]}}
+    steps = {"strategy": "canary", "steps": [{"weight": "50%", "pause": "2s"}]}
+    preview = {"strategy": "blue_green", "steps": [{"weight": "100%", "pause": "until promote"}]}
+    shop.services["steps"] = settings | {"policies": [judge_by], "update": UPDATE | steps}
+    shop.services["colours"] = settings | {"policies": [], "update": UPDATE | preview}
+    await shop.open()
+    shop.start()
+    for service in shop.services:
+        await at_rest(shop, service)
+    visitors = {each: Customers(f"http://{edge.address(each)}", quick=4, seconds=(1, 2, 5)) for each in shop.services}
+    async with visitors["steps"], visitors["colours"]:
+        for customers in visitors.values():
+            await customers.see("version 1")
+        async with asyncio.TaskGroup() as both:
+            both.create_task(canary_that_passes_and_one_that_fails(shop, visitors["steps"]))
+            both.create_task(switch_that_is_promoted_and_one_that_is_aborted(shop, visitors["colours"]))
+    for service, customers in visitors.items():
+        assert not customers.failures, f"{service}: {customers.failures[:5]} of {customers.requests}\n{shop.logs()}"
+        left = departures(await trail(shop.client, service), revision=1)
+        old = [visit for visit in customers.visits if visit.version == "version 1"]
+        carried = [visit for visit in old if any(visit.began < at < visit.ended for at in left)]
+        assert carried, f"{service}: no slow request was in flight when a replica had to go: {left}"
+    await judge(shop)
+
+
+def departures(own: Sequence[Recorded], revision: int) -> list[float]:
+    """When replicas of the revision were no longer wanted."""
+    moments, before = [], set[tuple[int, int]]()
+    for recorded in own:
+        if "replicas" not in recorded.data["changes"]:
+            continue
+        listed = recorded.data["changes"]["replicas"]
+        after = {(each["slot"], each["attempt"]) for each in listed if each["revision"] == revision}
+        if before - after:
+            moments.append(recorded.at)
+        before = after
+    return moments
 
 
 @pytest.fixture(params=["embedded", pytest.param("haproxy", marks=pytest.mark.haproxy)])
