@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 Fault = Literal["", "lose", "drip"]
 DRIP_S = 0.5
@@ -21,7 +22,7 @@ class Relay:
     """``fault`` holds for answers to requests that contain ``to``: *lose* ends the connection where the answer would
     begin, *drip* sends a byte each half second."""
 
-    path: str
+    url: str
     listener: socket.socket
     context: ssl.SSLContext | None
     fault: Fault = ""
@@ -29,6 +30,8 @@ class Relay:
     threads: list[threading.Thread] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
+    heads: list[tuple[float, str]] = field(default_factory=list)
+    """The first line of each request, and when it came, in seconds since the epoch."""
 
     @property
     def port(self) -> int:
@@ -60,9 +63,8 @@ class Relay:
                 client.close()
                 return
             self.sockets.append(client)
-        engine = socket.socket(socket.AF_UNIX)
+        engine = connection(self.url)
         self.sockets.append(engine)
-        engine.connect(self.path)
         for end in (client, engine):
             end.settimeout(None)
         asked = bytearray()
@@ -71,6 +73,7 @@ class Relay:
             while data := client.recv(65536):
                 if b" HTTP/1.1\r\n" in data:  # a request's head; its body may come apart
                     asked[:] = data
+                    self.heads.append((time.time(), data.partition(b"\r\n")[0].decode("latin-1")))
                 engine.sendall(data)
         end_connection(engine, client)
 
@@ -99,6 +102,16 @@ class Relay:
             opened.close()
 
 
+def connection(url: str) -> socket.socket:
+    """One to the engine at a ``unix://`` or ``tcp://`` url."""
+    parts = urlsplit(url)
+    if parts.scheme == "tcp":
+        return socket.create_connection((parts.hostname or "", parts.port or 0))
+    opened = socket.socket(socket.AF_UNIX)
+    opened.connect(parts.path)
+    return opened
+
+
 def end_connection(*ends: socket.socket) -> None:
     """Wake whoever reads from these sockets."""
     for end in ends:
@@ -108,13 +121,13 @@ def end_connection(*ends: socket.socket) -> None:
 
 @contextmanager
 def relay(url: str, certificates: Path | None = None) -> Iterator[Relay]:
-    """A relay to a ``unix://`` engine; with ``certificates`` (of `tests.parts.tls`) it asks for the client's."""
+    """A relay to an engine; with ``certificates`` (of `tests.parts.tls`) it asks for the client's."""
     context = None
     if certificates is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificates / "ca.pem"))
         context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
         context.verify_mode = ssl.CERT_REQUIRED
-    opened = Relay(url.removeprefix("unix://"), socket.create_server(("127.0.0.1", 0)), context)
+    opened = Relay(url, socket.create_server(("127.0.0.1", 0)), context)
     opened.start(opened.accept)
     try:
         yield opened

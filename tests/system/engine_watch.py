@@ -16,14 +16,15 @@ from urllib3.exceptions import HTTPError
 
 CLUSTER_LABEL = "io.eventscaler.cluster"
 TOKEN_LABEL = "io.eventscaler.token"
-ACTIONS = frozenset({"create", "start", "die", "destroy"})
+ACTIONS = frozenset({"create", "start", "kill", "die", "destroy"})
 RECONNECT_S = 0.1
 
 
 @dataclass(frozen=True)
 class EngineEvent:
     """One thing that happened to a container; ``at`` in seconds since the epoch, by the engine's clock. ``cluster`` and
-    ``token`` are its labels: whose it is, and which owner of the partition made it."""
+    ``token`` are its labels: whose it is, and which owner of the partition made it. ``image`` is what it was made of,
+    ``signal`` what a kill sent (0: none)."""
 
     at: float
     action: str
@@ -31,6 +32,8 @@ class EngineEvent:
     cluster: str
     token: int
     engine: str
+    image: str = ""
+    signal: int = 0
 
 
 class EngineWatch:
@@ -115,4 +118,5 @@ def _event(told: dict[str, Any], url: str) -> EngineEvent:
     attributes = told["Actor"]["Attributes"]
     name, cluster = str(attributes.get("name", "")), str(attributes.get(CLUSTER_LABEL, ""))
     token = int(attributes.get(TOKEN_LABEL, 0))
-    return EngineEvent(told["timeNano"] / 1e9, str(told["Action"]), name, cluster, token, url)
+    image, signal = str(attributes.get("image", "")), int(attributes.get("signal", 0))
+    return EngineEvent(told["timeNano"] / 1e9, str(told["Action"]), name, cluster, token, url, image, signal)

@@ -12,10 +12,11 @@ import pytest
 
 from autoscaler.ports.stream import Topic
 from tests.parts.images import engine
+from tests.parts.relay import relay
 from tests.system.grounds import DockerGround
 from tests.system.installation import QUICK_UPDATE, Installation, ground_of
 from tests.system.patience import eventually, throughout
-from tests.system.trail import Recorded, at_rest, judge, noted, trail
+from tests.system.trail import CLOCK_S, Recorded, at_rest, judge, noted, trail
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -83,6 +84,35 @@ async def test_every_deed_of_a_hand_is_answered_with_a_new_replica_and_a_word_in
     finally:
         with engine(ground.urls[0]) as client:
             client.remove_container(foreign, force=True)
+
+
+async def test_a_killed_container_is_found_by_the_event_stream_and_by_nothing_else(
+    served: Callable[..., Installation], record_property: Callable[[str, object], None]
+) -> None:
+    shop = served()
+    ground = ground_of(shop)
+    revision = ground.revision("one")
+    # No probe of the replica comes in the time of the test, nor does the look at the whole host each minute.
+    shop.services = {"web": shop.service(revision=revision | {"health": revision["health"] | {"every": "1h"}})}
+    with relay(ground.urls[0]) as before:
+        shop.extra = {
+            "targets": {"here": ground.target() | {"hosts": [{"name": "h1", "url": f"tcp://127.0.0.1:{before.port}"}]}}
+        }
+        await shop.open()
+        shop.start()
+        await at_rest(shop, "web")
+        victim = _serving(ground)
+        ground.kill(victim)
+        told = await noted(shop, "the death", lambda r: "exited with code 137" in r.data["reason"]["text"])
+        await shop.wanted("web", 1, revision=1)
+        await at_rest(shop, "web")
+        await judge(shop)
+    (died,) = [e for e in ground.watch.of(ground.cluster, "die") if e.name.endswith(victim)]
+    record_property("from the engine's die event to our record, in seconds", round(told.at - died.at, 3))
+    asked = [head for at, head in before.heads if died.at - CLOCK_S <= at <= told.at + CLOCK_S]
+    assert [head for head in asked if head.startswith("GET ") and "/containers/json" not in head], "it was looked at"
+    listed = [head for head in asked if "/containers/json" in head and "limit=1" not in head]
+    assert not listed, "the host was not listed"
 
 
 def _says(words: tuple[str, ...], since: float, recorded: Recorded) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoscaler.core.facts import EventRef
+from autoscaler.core.rollout import TRANSITIONS
+from autoscaler.core.settings import Bounds
 from autoscaler.core.state import ServiceState
 from autoscaler.ledger.audit import read_audit, replay_state
 from autoscaler.ledger.chain import verify_chain
@@ -137,8 +139,9 @@ async def noted(
 async def judge(installation: Installation, *events: EventRef) -> dict[str, ServiceState]:
     """Hold the trail and the hosts to each other; the events have exactly one terminal verdict each.
 
-    Chains are whole; generations grow by one; the trail folds to the state; every replica that was ever made was wanted
-    by a record that was durable before, none was made or started twice; what stands is what the state wants.
+    Chains are whole; generations grow by one; the trail folds to the state; demand stays within its bounds, phases
+    follow each other as the table says, and a way back is never turned; every replica that was ever made was wanted by
+    a record that was durable before, none was made or started twice; what stands is what the state wants.
     """
     client, ground = installation.client, installation.ground
     recorded, held = await _between_turns(client)
@@ -148,6 +151,10 @@ async def judge(installation: Installation, *events: EventRef) -> dict[str, Serv
     for service, state in held.items():
         own = [r for r in recorded if r.chain == service]
         _judge_chain(own, state)
+        _judge_phases(own)
+        bounds = installation.configuration.services[service].bounds
+        beyond = [str(r) for r in own if "demand" in r.data["changes"] and not _within(r, bounds)]
+        assert not beyond, f"demand outside {bounds}: {beyond}"
         _judge_made(ground, own, service)
     for chain in {r.chain for r in recorded} - set(held):
         assert verify_chain(r.event for r in recorded if r.chain == chain).ok
@@ -178,6 +185,20 @@ def _judge_chain(own: Sequence[Recorded], state: ServiceState) -> None:
     assert replay_state(r.event for r in own) == state
     tokens = [r.data["token"] for r in own]
     assert tokens == sorted(tokens), f"an older owner wrote after a newer one: {tokens}"
+
+
+def _within(recorded: Recorded, bounds: Bounds) -> bool:
+    return recorded.data["reason"]["code"] == "retire" or bounds.min <= recorded.data["changes"]["demand"] <= bounds.max
+
+
+def _judge_phases(own: Sequence[Recorded]) -> None:
+    before: dict[str, Any] = {"phase": "idle"}
+    for recorded in own:
+        after = recorded.data["changes"].get("rollout", before)
+        assert after["phase"] in TRANSITIONS[before["phase"]], f"{before['phase']} to {recorded}"
+        if before["phase"] == after["phase"] == "rolling_back":
+            assert before["target"] == after["target"], f"a rollback was rolled back: {recorded}"
+        before = after
 
 
 def _judge_made(ground: Ground, own: Sequence[Recorded], service: str) -> None:
