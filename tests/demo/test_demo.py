@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -174,19 +175,12 @@ async def names_on(broker: str) -> list[str]:
         await admin.close()
 
 
-async def test_the_story_is_the_same_on_kafka(start: Any, kafka_broker: Any) -> None:
-    demo = start("--kafka", str(kafka_broker))
-    code, report = demo.end()
+async def test_the_story_is_the_same_on_kafka_and_docker(start: Any, kafka_broker: Any, docker_host: str) -> None:
+    demo = start("--kafka", str(kafka_broker), "--docker", docker_host)
+    code, report = await asyncio.to_thread(demo.end)
     assert_whole_story(demo, code, report)
-    assert report["stream"] == "kafka"
+    assert (report["stream"], report["target"]) == ("kafka", "docker")
     assert [name for name in await names_on(str(kafka_broker)) if name.startswith("demo-")] == []
-
-
-def test_the_story_is_the_same_on_docker(start: Any, docker_host: str) -> None:
-    demo = start("--docker", docker_host)
-    code, report = demo.end()
-    assert_whole_story(demo, code, report)
-    assert report["target"] == "docker"
     engine = APIClient(base_url=docker_host, version="auto")
     try:
         assert engine.containers(all=True, filters={"name": "demo-"}) == []
