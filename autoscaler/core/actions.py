@@ -12,13 +12,14 @@ from types import MappingProxyType
 from typing import Literal
 
 from autoscaler.core.facts import EventRef
-from autoscaler.core.revision import RevisionSpec
+from autoscaler.core.revision import Pairs, RevisionSpec
 from autoscaler.core.world import ObservedReplica
 
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Find out what ``spec.image`` is on the hosts, once, and pin it; ``event`` is the deployment that asks for it."""
+    """Find out what ``spec``'s image is on the hosts and its secrets are, once, and pin them; ``event`` is the
+    deployment that asks for it."""
 
     service: str
     spec: RevisionSpec
@@ -56,12 +57,14 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a created replica."""
+    """Start a created replica; ``secrets`` and ``secret_marks`` are its revision's, delivered right before."""
 
     service: str
     host: str
     id: str
     name: str
+    secrets: Pairs = ()
+    secret_marks: Pairs = ()
     kind: Literal["start"] = "start"
 
     @property
@@ -114,7 +117,8 @@ class Outcome:
 
     ``result``: done; conflict (the name is taken by something that is not this replica); refused (the host said no and
     would again); unavailable (surely not done); unknown (no answer: observe). ``blame``: whose fault a failure is.
-    ``pinned``: of `Resolve`, what the image is. ``id``: of `Create`, the replica's address.
+    ``pinned``, ``secret_marks``: of `Resolve`, what the image and the secrets are. ``id``: of `Create`, the replica's
+    address.
     """
 
     action: Action
@@ -122,6 +126,7 @@ class Outcome:
     text: str = ""
     blame: Literal["", "revision", "host"] = ""
     pinned: str = ""
+    secret_marks: Pairs = ()
     id: str = ""
     numbers: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -153,7 +153,9 @@ def complete_spec(
     complete one gets from the configuration what only the configuration may set."""
     if len(fields) == 1 and fields <= CARRIED_ALONE and stable is not None:
         return (
-            replace(stable, image=spec.image, pinned="") if "image" in fields else replace(stable, command=spec.command)
+            replace(stable.unresolved, image=spec.image)
+            if "image" in fields
+            else replace(stable.unresolved, command=spec.command)
         )
     configured = settings.revision
     if configured is None:

@@ -101,12 +101,12 @@ def _refusal(
 
 
 def _rejected_before(state: ServiceState, spec: RevisionSpec) -> Reason | None:
-    """The refusal of content that failed before, where that is known without asking a host: no image, or one by
+    """The refusal of content that failed before, where that is known without asking: no secret, and no image or one by
     digest."""
-    if spec.image and not digest_of(spec.image):
+    if spec.secrets or (spec.image and not digest_of(spec.image)):
         return None
     for revision in state.revisions:
-        if revision.standing == "rejected" and replace(revision.spec, pinned="") == replace(spec, pinned=""):
+        if revision.standing == "rejected" and revision.spec.unresolved == spec.unresolved:
             return _failed_before(revision)
     return None
 
@@ -118,13 +118,14 @@ def _failed_before(rejected: Revision) -> Reason:
 
 
 def begin(draft: Draft, settings: ServiceSettings, deployment: Deployment) -> None:
-    """Start the deployment now: supersede what is in flight, resolve its image first where it has one."""
+    """Start the deployment now: supersede what is in flight, resolve its image and secrets first where it has any."""
     rollout = draft.state.rollout
     after = rollout if isinstance(rollout, Halted) else rollout.after if isinstance(rollout, Preflight) else None
     base = supersede(draft, f"by the later deployment {deployment.event.id}")
-    image = deployment.spec.image
-    preflight = Preflight(deployment, draft.at, draft.at + settings.update.deadline_s, base, after, resolved=not image)
-    text = f"resolve {image} on the hosts" if image else "nothing to resolve"
+    image, secrets = deployment.spec.image, deployment.spec.secrets
+    resolved = not (image or secrets)
+    preflight = Preflight(deployment, draft.at, draft.at + settings.update.deadline_s, base, after, resolved=resolved)
+    text = f"resolve {image} on the hosts" if image else "read its secrets" if secrets else "nothing to resolve"
     draft.add("acted", "deployment", because("preflight", text), rollout=preflight, waiting=None)
 
 
@@ -144,7 +145,7 @@ def supersede(draft: Draft, why: str) -> int | None:
 
 
 def note_resolution(draft: Draft, settings: ServiceSettings, outcome: Outcome) -> None:
-    """The image is pinned, or cannot be had; an answer that comes too late or for another deployment changes
+    """Image and secrets are pinned, or cannot be had; an answer that comes too late or for another deployment changes
     nothing."""
     rollout = draft.state.rollout
     if (
@@ -155,13 +156,13 @@ def note_resolution(draft: Draft, settings: ServiceSettings, outcome: Outcome) -
         return
     if outcome.result == "done" and not rollout.resolved:
         image, images = rollout.deployment.spec.image, settings.events.images
-        if not pin_allowed(image, outcome.pinned, images):
+        if image and not pin_allowed(image, outcome.pinned, images):
             text = f"{image} is {outcome.pinned}, whose digest is not in images ({', '.join(images)}). Add it there"
             give_up_preflight(draft, settings, rollout, because("image", text), verdict_failed=False)
             return
-        spec = replace(rollout.deployment.spec, pinned=outcome.pinned)
+        spec = replace(rollout.deployment.spec, pinned=outcome.pinned, secret_marks=outcome.secret_marks)
         resolved = replace(rollout, deployment=replace(rollout.deployment, spec=spec), resolved=True)
-        text = f"{spec.image} is {outcome.pinned}"[:500]
+        text = f"{spec.image} is {outcome.pinned}"[:500] if image else "its secrets were read"
         draft.add("observed", "deployment", because("resolved", text), rollout=resolved)
     elif outcome.result in {"refused", "conflict"}:
         give_up_preflight(draft, settings, rollout, because("image", outcome.text), verdict_failed=False)

@@ -7,7 +7,7 @@ not touched; absence counts only on a host that answers; planning again right af
 from __future__ import annotations
 
 from autoscaler.core.actions import Action, Create, Remove, Resolve, Start, StopReplica
-from autoscaler.core.revision import Stop
+from autoscaler.core.revision import Revision, Stop
 from autoscaler.core.rollout import Preflight, replica_name
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import observed_by_identity
@@ -50,10 +50,10 @@ def _bring_about(
     name = f"{cluster}.{replica_name(state.service, replica.slot, replica.revision, replica.attempt)}"
     if name in world.uncertain:
         return None
-    if sighted is not None:
-        return Start(state.service, sighted.host, sighted.id, name) if sighted.condition == "created" else None
-    host = world.host(replica.host)
     revision = state.revision_numbered(replica.revision)
+    if sighted is not None:
+        return _start(state.service, revision, sighted, name) if sighted.condition == "created" else None
+    host = world.host(replica.host)
     if replica.created_at is not None or host is None or not host.known or host.condition == "lost" or revision is None:
         return None
     if _slot_is_held(state, settings, world, replica):
@@ -70,6 +70,11 @@ def _bring_about(
         content=revision.content,
         name=name,
     )
+
+
+def _start(service: str, revision: Revision | None, sighted: ObservedReplica, name: str) -> Start:
+    secrets, marks = (revision.spec.secrets, revision.spec.secret_marks) if revision is not None else ((), ())
+    return Start(service, sighted.host, sighted.id, name, secrets, marks)
 
 
 def _slot_is_held(state: ServiceState, settings: ServiceSettings, world: World, replica: Replica) -> bool:

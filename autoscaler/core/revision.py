@@ -65,8 +65,8 @@ class RevisionSpec:
 
     ``image`` as written (``shop/web:2``); ``pinned`` is what really runs, a digest reference or an image id, empty
     until resolved and always empty on the process target, which takes ``command`` instead. ``command`` and
-    ``entrypoint`` are argv; empty = as in the image. ``secrets`` maps an environment name to a file path on the
-    owner's machine. The fields from ``privileged`` on loosen or tighten the container's isolation; what loosens it
+    ``entrypoint`` are argv; empty = as in the image. ``secrets`` maps a name to a file path on the owner's machine,
+    ``secret_marks`` the name to a mark of the content that was accepted (known when resolved). The fields from ``privileged`` on loosen or tighten the container's isolation; what loosens it
     needs the configuration's ``allow`` (`autoscaler.core.permissions`).
     """
 
@@ -92,6 +92,12 @@ class RevisionSpec:
     pid: Literal["host", ""] = ""
     ipc: Literal["host", ""] = ""
     read_only: bool = False
+    secret_marks: Pairs = ()
+
+    @property
+    def unresolved(self) -> RevisionSpec:
+        """The spec as it was asked for, without what was found out about it."""
+        return replace(self, pinned="", secret_marks=())
 
     @property
     def pins_host(self) -> bool:
@@ -100,8 +106,11 @@ class RevisionSpec:
 
 
 ISOLATION = ("privileged", "cap_add", "cap_drop", "devices", "pid", "ipc", "read_only")
-"""Fields that say how isolated a container is. Revisions accepted by an older program did not have them: where they
-have their default they do not count in the hash."""
+"""Fields that say how isolated a container is."""
+
+ADDED = (*ISOLATION, "secret_marks")
+"""Fields that revisions accepted by an older program did not have: where they have their default they do not count in
+the hash."""
 
 
 def content_hash(spec: RevisionSpec) -> str:
@@ -109,7 +118,7 @@ def content_hash(spec: RevisionSpec) -> str:
     pinned."""
     counted = replace(spec, image="" if spec.pinned else spec.image, pull="")
     values = asdict(counted)
-    for name in ISOLATION:
+    for name in ADDED:
         if not values[name]:
             del values[name]
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))

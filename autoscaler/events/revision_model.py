@@ -192,6 +192,9 @@ class RevisionModel(BaseModel):
         both = sorted(self.env.keys() & self.secrets.keys())
         if both:
             raise ValueError(f"{both[0]} is both in env and in secrets; keep one")
+        told = sorted(self.env.keys() & {f"{name}_FILE" for name in self.secrets})
+        if told:
+            raise ValueError(f"{told[0]} is in env, and will hold the path of a secret; remove it")
         checked_health(self._health(), tuple(self.ports), in_container=bool(self.image))
         return self
 
@@ -266,8 +269,6 @@ def merge(base: RevisionSpec, model: RevisionModel) -> RevisionSpec:
     """
     given = model.to_spec()
     changes: dict[str, Any] = {name: getattr(given, name) for name in model.fields_set}
-    if "image" in changes:
-        changes["pinned"] = ""
-    merged = replace(base, **changes)
+    merged = replace(base.unresolved if "image" in changes else base, **changes)
     names = tuple(name for name, _ in merged.ports)
     return replace(merged, health=checked_health(merged.health, names, in_container=bool(merged.image)))

@@ -90,31 +90,6 @@ async def test_the_images_own_health_check_is_kept_and_its_verdict_told(arena: D
     assert change.replica.healthy is False
 
 
-async def test_secrets_come_from_files_and_show_in_no_label(arena: DockerArena, asks: Asks, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("hunter2\n", encoding="utf-8")
-    spec = replace(arena.serves(), secrets=(("KEY", str(tmp_path / "key")),))
-    shown = inspect(arena, (await asks.create(spec)).id)
-    assert "KEY=hunter2" in shown["Config"]["Env"]
-    assert "hunter2" not in json.dumps(shown["Config"]["Labels"])
-
-
-async def test_a_secret_without_its_file_is_refused(arena: DockerArena, asks: Asks, tmp_path: Path) -> None:
-    spec = replace(arena.serves(), secrets=(("KEY", str(tmp_path / "gone")),))
-    outcome = await asks.target.create(asks.creation(spec))
-    assert outcome.result == "refused"
-    assert "secret KEY" in outcome.text
-
-
-async def test_an_error_text_repeats_no_secret(arena: DockerArena, asks: Asks, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("canary-secret", encoding="utf-8")
-    spec = replace(
-        arena.serves(), secrets=(("KEY", str(tmp_path / "key")),), volumes=("relative/canary-secret:canary-secret",)
-    )
-    outcome = await asks.target.create(asks.creation(spec))
-    assert (outcome.result, outcome.blame) == ("refused", "revision")
-    assert "canary-secret" not in outcome.text
-
-
 async def test_another_containers_network_is_refused(arena: DockerArena, asks: Asks) -> None:
     outcome = await asks.target.create(asks.creation(replace(arena.serves(), networks=("container:abc",))))
     assert (outcome.result, outcome.blame) == ("refused", "revision")

@@ -367,7 +367,7 @@ async def test_the_replica_gets_its_ports_its_environment_and_none_of_ours(
     (tmp_path / "password").write_text("hunter2\n")
     target = arena.target()
     spec = RevisionSpec(
-        command=("env",),
+        command=("sh", "-c", "env; stat -c MODE_OF=%a $PASSWORD_FILE; echo TEXT=$(cat $PASSWORD_FILE)"),
         env=(("MODE", "prod"),),
         ports=(("http", Port(8080)), ("admin-ui", Port(9000, host=18999))),
         secrets=(("PASSWORD", str(tmp_path / "password")),),
@@ -379,9 +379,40 @@ async def test_the_replica_gets_its_ports_its_environment_and_none_of_ours(
     number = replica.address["http"].rpartition(":")[2]
     assert replica.address["admin-ui"] == "127.0.0.1:18999"
     assert (found["PORT"], found["PORT_HTTP"], found["PORT_ADMIN_UI"]) == (number, number, "18999")
-    assert (found["MODE"], found["PASSWORD"]) == ("prod", "hunter2")
+    directory = arena.base / arena.cluster / NAME
+    assert (found["MODE"], found["PASSWORD_FILE"]) == ("prod", str(directory / "secrets" / "PASSWORD"))
+    assert (found["MODE_OF"], found["TEXT"]) == ("600", "hunter2")
     assert "AUTOSCALER_SECRET" not in found
-    assert "hunter2" not in (arena.base / arena.cluster / NAME / "record.json").read_text()
+    assert not [name for name, value in found.items() if "hunter2" in value and name != "TEXT"]
+    assert "hunter2" not in (directory / "record.json").read_text()
+    await target.remove(Remove("web", "local", replica.id, NAME))
+    assert not directory.exists()
+
+
+async def test_a_secret_that_changed_since_it_was_accepted_is_not_run(arena: ProcessArena, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("hunter2\n")
+    target = arena.target()
+    spec = replace(SLEEPS, secrets=(("PASSWORD", str(file)),))
+    accepted = await target.resolve(Resolve("web", spec))
+    assert [name for name, _ in accepted.secret_marks] == ["PASSWORD"]
+    created = await target.create(a_create(replace(spec, secret_marks=accepted.secret_marks)))
+    file.write_text("hunter3\n")
+    outcome = await target.start(Start("web", "local", created.id, NAME))
+    assert (outcome.result, outcome.blame) == ("refused", "host")
+    assert f"secret PASSWORD: its file {file} has changed" in outcome.text
+    assert "hunter" not in outcome.text
+    file.write_text("hunter2\n")
+    assert (await target.start(Start("web", "local", created.id, NAME))).result == "done"
+
+
+async def test_a_secret_without_its_file_is_refused_before_anything_is_touched(
+    arena: ProcessArena, tmp_path: Path
+) -> None:
+    spec = replace(SLEEPS, secrets=(("PASSWORD", str(tmp_path / "gone")),))
+    outcome = await arena.target().resolve(Resolve("web", spec))
+    assert outcome.result == "refused"
+    assert f"secret PASSWORD: its file {tmp_path / 'gone'} cannot be read" in outcome.text
 
 
 async def test_a_taken_fixed_port_refuses_the_start_and_blames_the_host(arena: ProcessArena) -> None:

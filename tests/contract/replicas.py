@@ -47,13 +47,14 @@ class Asks:
     async def run(self, spec: RevisionSpec, *, slot: int = 0, revision: int = 1, attempt: int = 1) -> ObservedReplica:
         """A started replica, as it is then listed."""
         created = await self.create(spec, slot=slot, revision=revision, attempt=attempt)
-        done = await self.start(created)
+        done = await self.start(created, spec)
         assert done.result == "done", done
         return await self.shown(created.name)
 
-    async def start(self, replica: ObservedReplica) -> Outcome:
-        """Start it."""
-        return await self.target.start(Start(self.service, replica.host, replica.id, replica.name))
+    async def start(self, replica: ObservedReplica, spec: RevisionSpec | None = None) -> Outcome:
+        """Start it, with the secrets of ``spec``."""
+        secrets, marks = (spec.secrets, spec.secret_marks) if spec is not None else ((), ())
+        return await self.target.start(Start(self.service, replica.host, replica.id, replica.name, secrets, marks))
 
     async def stop(self, replica: ObservedReplica, *, grace_s: float = 5.0, signal: str = "TERM") -> Outcome:
         """Stop it."""

@@ -65,7 +65,7 @@ def one_after_another(*behaviours: Behaviour) -> Behaviour:
 class Scene:
     """One service, its hosts and its clock. ``behave``: version (second word of the command, or tag) -> behaviour.
 
-    ``votes``: what the policies say when a step asks them.
+    ``votes``: what the policies say when a step asks them. ``secrets``: name -> mark of what its file holds.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Scene:
         self.created: list[str] = []
         self.obedient = True
         self.votes: tuple[PolicyVote, ...] = ()
+        self.secrets: dict[str, str] = {}
         for r in self.state.replicas:
             name = f"shop.web.s{r.slot}.r{r.revision}.{r.attempt}"
             self.containers[name] = ObservedReplica(
@@ -174,7 +175,9 @@ class Scene:
     def _execute(self, action: Action) -> Outcome | None:
         match action:
             case Resolve():
-                return Outcome(action, "done", pinned=f"{action.spec.image}@sha256:{action.spec.image[-1] * 64}")
+                pinned = f"{action.spec.image}@sha256:{action.spec.image[-1] * 64}" if action.spec.image else ""
+                marks = tuple((name, self.secrets[name]) for name, _ in action.spec.secrets)
+                return Outcome(action, "done", pinned=pinned, secret_marks=marks)
             case Create():
                 self.created.append(action.name)
                 self.containers[action.name] = ObservedReplica(
@@ -182,6 +185,8 @@ class Scene:
                     action.host, "created", token=action.token, generation=action.generation,
                 )  # fmt: skip
                 return Outcome(action, "done", id=action.name)
+            case Start() if any(self.secrets[name] != mark for name, mark in action.secret_marks):
+                return Outcome(action, "refused", "secret KEY: its file /s/key has changed", "host")
             case Start():
                 seen = replace(self.containers[action.name], condition="running", started_at=self.now)
                 self.containers[action.name] = self._behaviour(seen.revision)(seen)

@@ -10,25 +10,20 @@ import math
 import posixpath
 import time
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from docker.errors import APIError, NotFound
 
-from autoscaler.adapters.docker import containers
+from autoscaler.adapters.docker import containers, secret_volume
 from autoscaler.adapters.docker.client import SIGNAL_SINCE, EngineClient, version_parts
-from autoscaler.adapters.docker.failures import CallFailed, Failure, read_failure
+from autoscaler.adapters.docker.failures import read_failure
 from autoscaler.configuration.settings import HostSettings
 from autoscaler.core.actions import Create, Outcome, Remove, Start, StopReplica
-from autoscaler.core.revision import RevisionSpec
 from autoscaler.core.world import ObservedReplica
 
 POLL_S = 0.1
 """Between two looks at a container that is ending."""
-
-REDACTED_MIN = 4
-"""Shorter secrets are not blanked out of error texts: they would match everywhere."""
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The engine's, where an image has none."""
@@ -47,20 +42,20 @@ def create(client: EngineClient, action: Create, place: Place) -> Outcome:
     why = containers.forbidden(action)
     if why:
         return Outcome(action, "refused", why, "revision")
-    secrets = read_secrets(action.spec)
-    body = containers.creation(action, place.cluster, place.host, secrets)
+    body = containers.creation(action, place.cluster, place.host)
     try:
         made = client.create_replica(body, action.name)
     except APIError as error:
-        failure = read_failure(error, "create")
-        if failure.result == "conflict":
+        if read_failure(error, "create").result == "conflict":
             return _whose(client, action, body["Labels"])
-        raise CallFailed(replace(failure, text=_redact(failure.text, secrets))) from None
+        raise
     return Outcome(action, "done", id=str(made["Id"]))
 
 
-def start(client: EngineClient, action: Start, place: Place, proven: set[str]) -> Outcome:
-    """Start a created container, finishing what its creation left undone.
+def start(
+    client: EngineClient, action: Start, place: Place, proven: set[str], secrets: Mapping[str, bytes]
+) -> Outcome:
+    """Start a created container, finishing what its creation left undone, with its ``secrets`` in it.
 
     One that has run before is left alone. ``proven`` holds contents whose command was found on this host.
     """
@@ -80,6 +75,8 @@ def start(client: EngineClient, action: Start, place: Place, proven: set[str]) -
         if problem:
             return Outcome(action, "refused", problem, "revision")
         proven.add(content)
+    if secrets:
+        secret_volume.deliver(client, inspected, secrets)
     client.start(action.id)
     return Outcome(action, "done", id=action.id)
 
@@ -156,19 +153,6 @@ def observe(client: EngineClient, container: str, place: Place, *, stopping: boo
     return containers.observe(inspected, place.host, stopping=stopping)
 
 
-def read_secrets(spec: RevisionSpec) -> dict[str, str]:
-    """The secrets' values from their files on this machine, a trailing newline dropped. Raises CallFailed (refused)."""
-    secrets = {}
-    for name, path in spec.secrets:
-        try:
-            secrets[name] = Path(path).read_text(encoding="utf-8").removesuffix("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            text = f"secret {name}: its file cannot be read on the owner's machine: {why}"
-            raise CallFailed(Failure("refused", text, "revision")) from None
-    return secrets
-
-
 def command_problem(client: EngineClient, inspected: Mapping[str, Any]) -> str:
     """Why a created container's program cannot be run, or nothing where it can (or where that cannot be told).
 
@@ -223,10 +207,3 @@ def _end_with_other_signal(client: EngineClient, container: str, signal: str, gr
             client.kill(container, "SIGKILL")
             killed = True
         time.sleep(POLL_S)
-
-
-def _redact(text: str, secrets: Mapping[str, str]) -> str:
-    for value in secrets.values():
-        if len(value) >= REDACTED_MIN:
-            text = text.replace(value, "***")
-    return text

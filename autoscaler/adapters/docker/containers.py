@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from autoscaler.adapters.docker import secret_volume
+from autoscaler.adapters.secret_files import told_paths
 from autoscaler.configuration.settings import HostSettings
 from autoscaler.core.actions import Create
 from autoscaler.core.rollout import replica_name
@@ -82,10 +84,10 @@ def forbidden(action: Create) -> str:
     return ""
 
 
-def creation(action: Create, cluster: str, host: HostSettings, secrets: Mapping[str, str]) -> dict[str, Any]:
+def creation(action: Create, cluster: str, host: HostSettings) -> dict[str, Any]:
     """The body of the engine's create call. What the spec does not say stays as the image has it."""
     spec = action.spec
-    environment = dict(spec.env) | dict(secrets)
+    environment = told_paths(secret_volume.paths_of(dict(spec.secrets)), dict(spec.env))
     ports = {f"{port.container}/tcp": port for _, port in spec.ports}
     host_config: dict[str, Any] = {
         "Init": True,  # without an init, PID 1 ignores TERM unless it has a handler for it
@@ -119,6 +121,8 @@ def creation(action: Create, cluster: str, host: HostSettings, secrets: Mapping[
         body["Entrypoint"] = list(spec.entrypoint)
     if spec.user:
         body["User"] = spec.user
+    if spec.secrets:
+        host_config["Mounts"] = [secret_volume.mount(CLUSTER, cluster)]
     if spec.networks:
         host_config["NetworkMode"] = spec.networks[0]
         body["NetworkingConfig"] = {"EndpointsConfig": {spec.networks[0]: {}}}

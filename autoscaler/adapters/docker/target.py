@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import requests
@@ -18,6 +19,7 @@ from autoscaler.adapters.docker.output import read_lines
 from autoscaler.adapters.docker.resolution import Resolver
 from autoscaler.adapters.docker.tunnel import Tunnel
 from autoscaler.adapters.docker.usage import Meter
+from autoscaler.adapters.secret_files import SecretRefused, marks_of, read_secrets
 from autoscaler.configuration.settings import Registry, TargetSettings
 from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica
 from autoscaler.core.world import ObservedReplica
@@ -109,9 +111,12 @@ class DockerTarget:
         return self._feed.subscribe()
 
     async def resolve(self, action: Resolve) -> Outcome:
-        """Pin ``action.spec.image`` to the content that all hosts agree on."""
+        """Pin ``action.spec.image`` to the content that all hosts agree on, and its secrets to what they are now."""
         try:
-            return await self._resolver.resolve(action)
+            marks = await asyncio.to_thread(marks_of, action.spec.secrets, f"{self._cluster}/{action.service}")
+            return replace(await self._resolver.resolve(action), secret_marks=marks)
+        except SecretRefused as why:
+            return Outcome(action, "refused", str(why))
         except CallFailed as failed:
             return _outcome(action, failed.failure)
 
@@ -134,10 +139,15 @@ class DockerTarget:
             return Outcome(action, failure.result, failure.text, "host")
 
     async def start(self, action: Start) -> Outcome:
-        """Start the container."""
+        """Start the container with its secrets as they were accepted; refused where their files say something else."""
+        try:
+            scope = f"{self._cluster}/{action.service}"
+            secrets = await asyncio.to_thread(read_secrets, action.secrets, action.secret_marks, scope)
+        except SecretRefused as why:
+            return Outcome(action, "refused", str(why), "host")
 
         def work(host: Host, client: EngineClient) -> Outcome:
-            return calls.start(client, action, host.place, host.proven)
+            return calls.start(client, action, host.place, host.proven, secrets)
 
         return await self._act(action, "start", work, lambda host: host.deadlines.start_s)
 

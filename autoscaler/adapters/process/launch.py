@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from typing import Literal
 from autoscaler.adapters.process import supervisor
 from autoscaler.adapters.process.ports import is_free
 from autoscaler.adapters.process.record import Record
+from autoscaler.adapters.secret_files import SecretRefused, read_secrets, told_paths
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV")
 """Of this process's environment a replica gets these only: the rest may hold the autoscaler's own secrets."""
@@ -29,18 +31,14 @@ class Launch:
     blame: Literal["", "revision", "host"] = ""
 
 
-def environment(record: Record) -> dict[str, str]:
-    """What the replica finds: the inherited few, PORT and PORT_<NAME>, the revision's, its secrets, its marker.
-
-    Raises OSError where a secret's file cannot be read.
-    """
+def environment(record: Record, secrets: Mapping[str, str]) -> dict[str, str]:
+    """What the replica finds: the inherited few, PORT and PORT_<NAME>, the revision's, where its ``secrets`` are, its
+    marker."""
     env = {name: os.environ[name] for name in INHERITED if name in os.environ}
     for name, port in record.ports.items():
         env.setdefault("PORT", str(port.number))
         env[f"PORT_{name.upper().replace('-', '_')}"] = str(port.number)
-    env |= record.env
-    for name, path in record.secrets.items():
-        env[name] = Path(path).read_text(encoding="utf-8").rstrip("\n")
+    env |= told_paths(secrets, record.env)
     marker, _, value = record.marker.partition("=")
     return env | {marker: value}
 
@@ -51,9 +49,9 @@ def start(directory: Path, record: Record, log_limit_bytes: int) -> Launch:
         if not is_free(port.number):
             return Launch("refused", f"{record.name}: port {port.number} ({name}) is taken", "host")
     try:
-        env = environment(record)
-    except (OSError, UnicodeDecodeError) as error:
-        return Launch("refused", f"{record.name}: a secret's file cannot be read: {error}", "host")
+        env = environment(record, _deliver(directory, record))
+    except SecretRefused as why:
+        return Launch("refused", f"{record.name}: {why}", "host")
     parts = [record.working_directory, str(len(record.argv)), *record.argv]
     parts += [f"{name}={value}" for name, value in env.items()]
     argv = [sys.executable, "-I", "-S", supervisor.__file__, str(directory), str(log_limit_bytes)]
@@ -66,6 +64,23 @@ def start(directory: Path, record: Record, log_limit_bytes: int) -> Launch:
         process.stdin.close()
         word = _read_until_closed(process.stdout.fileno())
     return _understood(record, word)
+
+
+def _deliver(directory: Path, record: Record) -> dict[str, str]:
+    """Copy the replica's secrets below its directory, where only this user reads them; where each is, by name. They go
+    with the replica."""
+    scope = f"{record.cluster}/{record.service}"
+    contents = read_secrets(tuple(record.secrets.items()), tuple(record.secret_marks.items()), scope)
+    folder = directory / "secrets"
+    if contents:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    for name, content in contents.items():
+        temporary = folder / f".{name}.new"
+        temporary.unlink(missing_ok=True)
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        temporary.replace(folder / name)
+    return {name: str(folder / name) for name in contents}
 
 
 def _read_until_closed(descriptor: int) -> str | None:

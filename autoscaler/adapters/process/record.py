@@ -15,7 +15,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +38,8 @@ class PortNumber:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The labels and all that a start needs; never changes. ``secrets`` are file paths, read at the start."""
+    """The labels and all that a start needs; never changes. ``secrets`` are file paths, read at the start, and
+    ``secret_marks`` what their content must be."""
 
     id: str
     name: str
@@ -57,6 +58,7 @@ class Record:
     cpu_millis: int
     memory_bytes: int
     working_directory: str
+    secret_marks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def marker(self) -> str:

@@ -29,6 +29,7 @@ from autoscaler.adapters.process.ports import PortReservations
 from autoscaler.adapters.process.process_usage import UsageMeter
 from autoscaler.adapters.process.record import HOST, PortNumber, Record, ReplicaDirectories, Standing
 from autoscaler.adapters.process.watch import Watch
+from autoscaler.adapters.secret_files import SecretRefused, marks_of
 from autoscaler.configuration.settings import TargetSettings
 from autoscaler.core.actions import Action, Create, Outcome, Remove, Resolve, Start, StopReplica
 from autoscaler.core.revision import ISOLATION, Port, RevisionSpec
@@ -123,7 +124,14 @@ class ProcessTarget:
     async def resolve(self, action: Resolve) -> Outcome:
         """Done with ``pinned`` empty, as there is no image; refused where the spec cannot run here."""
         why = unsupported(action.spec) or missing_program(action.spec, self._directory())
-        return Outcome(action, "refused", why, blame="revision") if why else Outcome(action, "done")
+        if why:
+            return Outcome(action, "refused", why, blame="revision")
+        try:
+            scope = f"{self._cluster}/{action.service}"
+            marks = await self._in_thread(lambda: marks_of(action.spec.secrets, scope))
+        except SecretRefused as refusal:
+            return Outcome(action, "refused", str(refusal))
+        return Outcome(action, "done", secret_marks=marks)
 
     async def create(self, action: Create) -> Outcome:
         """Ports are chosen here, so that the address is known before the start."""
@@ -232,6 +240,7 @@ class ProcessTarget:
             argv=spec.entrypoint + spec.command,
             env=dict(spec.env),
             secrets=dict(spec.secrets),
+            secret_marks=dict(spec.secret_marks),
             ports=ports,
             cpu_millis=spec.resources.cpu_millis,
             memory_bytes=spec.resources.memory_bytes,
