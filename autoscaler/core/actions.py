@@ -117,8 +117,8 @@ class Outcome:
 
     ``result``: done; conflict (the name is taken by something that is not this replica); refused (the host said no and
     would again); unavailable (surely not done); unknown (no answer: observe). ``blame``: whose fault a failure is.
-    ``pinned``, ``secret_marks``: of `Resolve`, what the image and the secrets are. ``id``: of `Create`, the replica's
-    address.
+    ``pinned``, ``platforms``, ``secret_marks``: of `Resolve`, what the image and the secrets are. ``id``: of `Create`,
+    the replica's address.
     """
 
     action: Action
@@ -126,6 +126,7 @@ class Outcome:
     text: str = ""
     blame: Literal["", "revision", "host"] = ""
     pinned: str = ""
+    platforms: tuple[str, ...] = ()
     secret_marks: Pairs = ()
     id: str = ""
     numbers: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))

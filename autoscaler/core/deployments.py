@@ -160,7 +160,12 @@ def note_resolution(draft: Draft, settings: ServiceSettings, outcome: Outcome) -
             text = f"{image} is {outcome.pinned}, whose digest is not in images ({', '.join(images)}). Add it there"
             give_up_preflight(draft, settings, rollout, because("image", text), verdict_failed=False)
             return
-        spec = replace(rollout.deployment.spec, pinned=outcome.pinned, secret_marks=outcome.secret_marks)
+        spec = replace(
+            rollout.deployment.spec,
+            pinned=outcome.pinned,
+            platforms=outcome.platforms,
+            secret_marks=outcome.secret_marks,
+        )
         resolved = replace(rollout, deployment=replace(rollout.deployment, spec=spec), resolved=True)
         text = f"{spec.image} is {outcome.pinned}"[:500] if image else "its secrets were read"
         draft.add("observed", "deployment", because("resolved", text), rollout=resolved)

@@ -66,7 +66,8 @@ class RevisionSpec:
     ``image`` as written (``shop/web:2``); ``pinned`` is what really runs, a digest reference or an image id, empty
     until resolved and always empty on the process target, which takes ``command`` instead. ``command`` and
     ``entrypoint`` are argv; empty = as in the image. ``secrets`` maps a name to a file path on the owner's machine,
-    ``secret_marks`` the name to a mark of the content that was accepted (known when resolved). The fields from ``privileged`` on loosen or tighten the container's isolation; what loosens it
+    ``secret_marks`` the name to a mark of the content that was accepted; ``platforms`` is what the image is made for
+    (``linux/amd64``), empty where nobody could tell: both are known when resolved. The fields from ``privileged`` on loosen or tighten the container's isolation; what loosens it
     needs the configuration's ``allow`` (`autoscaler.core.permissions`).
     """
 
@@ -93,11 +94,12 @@ class RevisionSpec:
     ipc: Literal["host", ""] = ""
     read_only: bool = False
     secret_marks: Pairs = ()
+    platforms: tuple[str, ...] = ()
 
     @property
     def unresolved(self) -> RevisionSpec:
         """The spec as it was asked for, without what was found out about it."""
-        return replace(self, pinned="", secret_marks=())
+        return replace(self, pinned="", secret_marks=(), platforms=())
 
     @property
     def pins_host(self) -> bool:
@@ -118,6 +120,7 @@ def content_hash(spec: RevisionSpec) -> str:
     pinned."""
     counted = replace(spec, image="" if spec.pinned else spec.image, pull="")
     values = asdict(counted)
+    del values["platforms"]  # the pinned content has them
     for name in ADDED:
         if not values[name]:
             del values[name]

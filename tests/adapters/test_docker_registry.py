@@ -119,6 +119,41 @@ async def test_other_hosts_take_the_same_content_though_the_tag_moves(arena: Doc
                 assert client.inspect_image(outcome.pinned)["RepoDigests"] == [outcome.pinned]
 
 
+async def test_an_image_tells_what_it_is_made_for_and_a_manifest_list_tells_all_of_it(arena: DockerArena) -> None:
+    with registry() as origin:
+        origin.push("t/web", "foreign", "one", "arm64")
+        digest = origin.push_list("t/web", "both", "one", ("amd64", "arm64"))
+        async with opened(arena) as target:
+            foreign = await resolved(target, f"{origin.host}/t/web:foreign")
+            both = await resolved(target, f"{origin.host}/t/web:both")
+            local = await target.resolve(Resolve("web", arena.unresolved()))
+            running = await Asks(target, arena.cluster, "h1").run(RevisionSpec(image="x", pinned=both.pinned))
+    assert foreign.platforms == ("linux/arm64",)
+    assert (both.pinned, both.platforms) == (pinned(origin, digest), ("linux/amd64", "linux/arm64"))
+    assert local.platforms == ("linux/amd64",), "an imported image has no registry: its host tells"
+    assert running.condition == "running"
+
+
+async def test_what_a_registry_does_not_tell_any_more_is_not_guessed(arena: DockerArena) -> None:
+    with registry() as origin:
+        origin.push("t/web", "1", "one")
+        async with opened(arena) as target:
+            await resolved(target, f"{origin.host}/t/web:1")
+            name = f"{origin.host}/t/web:1"
+    async with opened(arena) as target:
+        again = await resolved(target, name)
+    assert (again.result, again.platforms) == ("done", ())
+
+
+async def test_a_list_without_any_hosts_platform_is_refused_in_the_engines_words(arena: DockerArena) -> None:
+    with registry() as origin:
+        origin.push_list("t/web", "foreign", "one", ("arm64",))
+        async with opened(arena) as target:
+            outcome = await resolved(target, f"{origin.host}/t/web:foreign")
+    assert (outcome.result, outcome.blame) == ("refused", "host")
+    assert "no matching manifest for linux/amd64" in outcome.text
+
+
 async def test_what_the_registry_does_not_have_is_the_revisions_fault(arena: DockerArena) -> None:
     with registry() as origin:
         async with opened(arena) as target:

@@ -71,6 +71,21 @@ def test_dl9_full_hosts_are_counted_in_the_reason() -> None:
     assert why == "no host: 2 have 2 of the service already, 1 draining"
 
 
+def test_hosts_that_the_image_is_not_made_for_are_counted_in_the_reason() -> None:
+    hosts = [a_host("h1", platform="linux/amd64"), a_host("h2", platform="linux/amd64"), a_host("h3")]
+    spec = RevisionSpec(image="shop/web:1", pinned="shop/web@sha256:1", platforms=("linux/arm64",))
+    placed, why = place("a", 4, hosts, PlacementRules(max_per_host=1), spec=spec)
+    assert placed == {"h3": 1}, "of which nothing is known"
+    assert "2 of another platform (the image is for linux/arm64)" in why
+
+
+def test_the_configurations_platform_has_the_last_word_over_the_images_own() -> None:
+    hosts = [a_host("h1", platform="linux/amd64"), a_host("h2", platform="linux/arm64")]
+    spec = RevisionSpec(image="shop/web:1", pinned="shop/web@sha256:1", platforms=("linux/arm64",))
+    placed, _ = place("a", 2, hosts, PlacementRules(platform="linux/amd64"), spec=spec)
+    assert placed == {"h1": 2}
+
+
 def test_dl9_hosts_of_another_platform_are_counted_in_the_reason() -> None:
     hosts = [a_host(f"h{n}", platform="linux/amd64") for n in range(3)]
     placed, why = place("a", 1, [*hosts, a_host("h3", condition="lost")], PlacementRules(platform="linux/arm64"))

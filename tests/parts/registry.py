@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -19,6 +19,7 @@ from tests.parts.images import HTTPD, PORT, root_file_system
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
+LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
@@ -37,12 +38,13 @@ class Registry:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self._server.server_port}"
 
-    def push(self, repository: str, tag: str, text: str) -> str:
-        """Put a server of ``version <text>`` under a tag; its digest."""
+    def push(self, repository: str, tag: str, text: str, architecture: str = "amd64") -> str:
+        """Put a server of ``version <text>`` under a tag; its digest. The program in it is this machine's, whatever
+        ``architecture`` says."""
         tar = root_file_system(f"version {text}")
         layer = gzip.compress(tar, mtime=0)
         config = {
-            "architecture": "amd64",
+            "architecture": architecture,
             "os": "linux",
             "config": {"Entrypoint": HTTPD, "ExposedPorts": {f"{PORT}/tcp": {}}},
             "rootfs": {"type": "layers", "diff_ids": [_digest(tar)]},
@@ -59,8 +61,28 @@ class Registry:
                 "layers": [{"mediaType": LAYER, "size": len(layer), "digest": _digest(layer)}],
             }
         ).encode()
+        return self._put(repository, tag, MANIFEST, manifest)
+
+    def push_list(self, repository: str, tag: str, text: str, architectures: Sequence[str]) -> str:
+        """Put a manifest list under a tag, with one server for each architecture and a statement beside it; its
+        digest."""
+        entries = []
+        for architecture in (*architectures, "unknown"):
+            digest = self.push(repository, f"{tag}-{architecture}", text, architecture)
+            _, manifest = self._content[f"/v2/{repository}/manifests/{digest}"]
+            system = "linux" if architecture != "unknown" else "unknown"
+            platform = {"architecture": architecture, "os": system}
+            entries.append({"mediaType": MANIFEST, "size": len(manifest), "digest": digest, "platform": platform})
+        return self._put(
+            repository,
+            tag,
+            LIST,
+            json.dumps({"schemaVersion": 2, "mediaType": LIST, "manifests": entries}).encode(),
+        )
+
+    def _put(self, repository: str, tag: str, kind: str, manifest: bytes) -> str:
         for reference in (tag, _digest(manifest)):
-            self._content[f"/v2/{repository}/manifests/{reference}"] = (MANIFEST, manifest)
+            self._content[f"/v2/{repository}/manifests/{reference}"] = (kind, manifest)
         return _digest(manifest)
 
     def answer(self, path: str, authorization: str) -> tuple[int, Mapping[str, str], bytes]:

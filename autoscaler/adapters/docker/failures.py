@@ -129,7 +129,7 @@ def pull_failure(text: str, status: int = 0) -> Failure:
     text = _short(text)
     if re.search(_REGISTRY_SAYS_NO, text, re.IGNORECASE):
         return Failure("refused", text, "revision", answered=True, status=status)
-    if re.search(r"no space left", text, re.IGNORECASE):
+    if re.search(r"no space left|no matching manifest", text, re.IGNORECASE):
         return Failure("refused", text, "host", answered=True, status=status)
     return Failure("unavailable", text, "", answered=True, status=status)
 

@@ -91,6 +91,11 @@ class Host:
         """The host's name in the configuration."""
         return self.settings.name
 
+    @property
+    def platform(self) -> str:
+        """What the engine runs on, as far as it was listed: ``linux/amd64``."""
+        return self._machine.platform if self._machine is not None else ""
+
     def connect(self, deadline_s: float) -> EngineClient:
         """A new client, on the thread that will use it; the API version is negotiated by the first of them."""
         client = connect(self.settings, self._version, deadline_s)

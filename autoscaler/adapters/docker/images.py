@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from docker.auth import resolve_repository_name
 from docker.errors import APIError, DockerException, ImageNotFound
@@ -30,10 +30,12 @@ PullRule = Literal["missing", "always", "never"]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What one host has under a name: the engine's ``id`` and the repository digests (``shop/web@sha256:..``)."""
+    """What one host has under a name: the engine's ``id``, the repository digests (``shop/web@sha256:..``) and the
+    platform that it is made for, as a host's is written."""
 
     id: str
     digests: frozenset[str] = frozenset()
+    platform: str = ""
 
 
 def look_up(client: EngineClient, reference: str) -> Image | None:
@@ -42,7 +44,25 @@ def look_up(client: EngineClient, reference: str) -> Image | None:
         inspected = client.image(reference)
     except ImageNotFound:
         return None
-    return Image(str(inspected["Id"]), frozenset(inspected.get("RepoDigests") or ()))
+    return Image(str(inspected["Id"]), frozenset(inspected.get("RepoDigests") or ()), platform_of(inspected))
+
+
+def platform_of(told: Mapping[str, Any]) -> str:
+    """``linux/amd64`` of an image or of an entry of a manifest list; a variant (v7, v8) does not count, as engines do
+    not tell their own. Empty where it says none."""
+    words = {str(name).lower(): str(value) for name, value in told.items() if str(name).lower() in ("os", "architecture")}
+    system, architecture = words.get("os", ""), words.get("architecture", "")
+    return f"{system}/{architecture}" if system and architecture else ""
+
+
+def platforms_at_registry(
+    client: EngineClient, pinned: str, credentials: Mapping[str, str] | None
+) -> tuple[str, ...]:
+    """What the registry's manifest, or each entry of its manifest list, is made for; asked by the engine, nothing is
+    pulled. An entry for ``unknown`` is no image but a statement about one."""
+    found = cast("Any", client).inspect_distribution(pinned, auth_config=dict(credentials or {}))
+    told = {platform_of(entry) for entry in found.get("Platforms") or ()}
+    return tuple(sorted(platform for platform in told if platform and not platform.startswith("unknown/")))
 
 
 def images_of(client: EngineClient) -> Sequence[Mapping[str, Any]]:

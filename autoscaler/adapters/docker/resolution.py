@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from autoscaler.adapters.docker.failures import CallFailed, Failure
@@ -15,11 +15,15 @@ from autoscaler.adapters.docker.images import (
     credentials_for,
     describe,
     look_up,
+    platforms_at_registry,
     pull,
     pull_rule,
 )
 from autoscaler.configuration.settings import Registry
 from autoscaler.core.actions import Outcome, Resolve
+
+PLATFORMS_S = 5.0
+"""Longest wait for the registry's word on what an image is made for."""
 
 SPREAD_S = 60.0
 """Longest wait for further hosts to pull what one already has; they go on, and are not placed on until they have it."""
@@ -56,9 +60,11 @@ class Resolver:
         if not pinned:
             text = f"{reference} is not the same on all hosts: {describe(holders)}"
             return Outcome(action, "refused", text, "revision")
-        await self._spread(reachable, pinned, holders, may_pull=rule != "never")
+        platforms = await self._platforms(reachable, pinned, holders)
+        fitting = [host for host in reachable if not (platforms and host.platform and host.platform not in platforms)]
+        await self._spread(fitting, pinned, holders, may_pull=rule != "never")
         text = f"{reference} is {pinned}"
-        return Outcome(action, "done", text, pinned=pinned)
+        return Outcome(action, "done", text, pinned=pinned, platforms=platforms)
 
     async def fetch(self, host: Host, pinned: str) -> None:
         """Pull pinned content to a host that lacks it. Raises CallFailed; the host then counts as lacking it."""
@@ -72,6 +78,18 @@ class Resolver:
             host.lack(pinned, may_pull=True)
             raise
         host.has(pinned)
+
+    async def _platforms(self, hosts: Sequence[Host], pinned: str, holders: Mapping[str, Image]) -> tuple[str, ...]:
+        """What the content is made for. An image id is one image, and its host has told; a digest may be that of a
+        manifest list, of which a host has only its own part: the registry knows, and where it cannot be asked, none."""
+        if not can_pull(pinned):
+            return tuple(sorted({image.platform for image in holders.values() if image.platform}))
+        asked = next((host for host in hosts if host.name in holders), hosts[0])
+        try:
+            login = credentials_for(pinned, self._registries)
+            return await asked.ask("pull", lambda client: platforms_at_registry(client, pinned, login), PLATFORMS_S)
+        except CallFailed:
+            return ()
 
     async def _look(self, host: Host, reference: str) -> Image | Failure | None:
         try:

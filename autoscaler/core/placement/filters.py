@@ -36,8 +36,12 @@ def standing_refusal(host: HostView, asked: Asked) -> Refusal | None:
         return Refusal("unknown", "not answering")
     if asked.spec.pinned and asked.spec.pinned in host.lacks_images:
         return Refusal("image", "cannot get the image")
-    if rules.platform and host.platform and host.platform != rules.platform:
-        return Refusal("platform", f"of another platform (need {rules.platform})")
+    if host.platform and (rules.platform or asked.spec.platforms):
+        # What the configuration says has the last word: a host may well run foreign code by emulation.
+        if rules.platform and host.platform != rules.platform:
+            return Refusal("platform", f"of another platform (need {rules.platform})")
+        if not rules.platform and host.platform not in asked.spec.platforms:
+            return Refusal("platform", f"of another platform (the image is for {', '.join(asked.spec.platforms)})")
     for key, values in rules.labels:
         if host.labels.get(key) not in values:
             return Refusal("labels", f"without label {key}={'|'.join(values)}")

@@ -159,7 +159,8 @@ def index_for(hosts: Hosts, asked: Asked) -> Index:
     resources = asked.spec.resources
     # The rules are told by their identity, which the index keeps alive; services of one template share them.
     beside = asked.service if asked.service in asked.rules.beside_none_of else ""
-    key = ("placement", resources, asked.spec.pinned, asked.fixed_ports, id(asked.rules), beside)
+    spec = asked.spec
+    key = ("placement", resources, spec.pinned, spec.platforms, asked.fixed_ports, id(asked.rules), beside)
     found = hosts.memo.pop(key, None)
     index = found if isinstance(found, Index) and found.asked.rules is asked.rules else Index(asked)
     hosts.memo[key] = index
