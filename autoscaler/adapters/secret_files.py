@@ -25,7 +25,7 @@ COST = 2**14
 may be a word out of a list."""
 
 
-class SecretRefused(Exception):  # noqa: N818 - said of the secret, as `Refused` is of an event
+class SecretRefused(Exception):
     """A secret cannot be had, or is not what was accepted; the text names the secret and its file."""
 
 

@@ -1,6 +1,7 @@
-"""What a member feeds the stream with while it runs: polled metrics, and what its replicas use. Started by `run`.
+"""What a member does beside its partitions while it runs: polls metrics, measures replicas, prunes images. Started by
+`run`.
 
-Both publish on the metrics topic like anybody else, so that no policy sees a value that others cannot.
+What is measured goes onto the metrics topic like anybody's event, so that no policy sees a value that others cannot.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from collections.abc import Sequence
 
 from autoscaler.adapters.prometheus.source import PrometheusSource
 from autoscaler.configuration.settings import Configuration
+from autoscaler.core.state import ServiceState
 from autoscaler.engine.member import Member
 from autoscaler.engine.poller import Poller
+from autoscaler.engine.pruning import Pruner
 from autoscaler.engine.replica_monitor import ReplicaMonitor, ReplicaSample
 from autoscaler.events.envelope import STRUCTURED_HEADERS
 from autoscaler.events.moments import write_time
 from autoscaler.events.writing import samples_event
 from autoscaler.ports.metrics import PolledSample
 from autoscaler.ports.stream import Topic
+from autoscaler.ports.target import Prunes
 
 
 class Feeds:
@@ -38,6 +42,23 @@ class Feeds:
             clock,
             used=member.observer.note_usage,
         )
+        wanted = {name: target.prune_s for name, target in configuration.targets.items() if target.prune_s}
+        pruned = {
+            name: (target, wanted[name])
+            for name, target in member.parts.targets.items()
+            if name in wanted and isinstance(target, Prunes)
+        }
+        self._pruner = Pruner(pruned, member.parts.client, self._states, member.pruned, clock)
+
+    def _states(self, target: str) -> list[ServiceState]:
+        """Of the services of the target that this member owns now."""
+        services = self._member.parts.configuration.services
+        return [
+            state
+            for shard in self._member.shards()
+            for name, state in shard.states.items()
+            if name in services and services[name].target == target
+        ]
 
     def start(self) -> None:
         """Begin to poll."""
@@ -45,6 +66,7 @@ class Feeds:
         self._tasks = [
             self._member.supervision.start(self._poller.run(), "poll metrics"),
             self._member.supervision.start(self._monitor.run(), "monitor replicas"),
+            self._member.supervision.start(self._pruner.run(), "prune images"),
         ]
 
     async def stop(self) -> None:

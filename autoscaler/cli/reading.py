@@ -16,6 +16,7 @@ from autoscaler.configuration.settings import Configuration
 from autoscaler.core.state import ServiceState
 from autoscaler.errors import LedgerError
 from autoscaler.ledger.audit import read_audit
+from autoscaler.ledger.newest import newest_values
 from autoscaler.ledger.partition_record import PartitionRecord, decode_partition, is_reserved, partition_key
 from autoscaler.ledger.state_codec import decode_state
 from autoscaler.ports.stream import Message, Place, StreamClient, Topic, partition_of
@@ -52,18 +53,11 @@ async def snapshot(client: StreamClient, service: str | None = None) -> Snapshot
     """The state topic's present content: of one service's partition that service alone, or of all."""
     partition = None if service is None else partition_of(service.encode(), client.partitions)
     wanted = None if service is None else service.encode()
-    newest: dict[bytes, bytes] = {}
-    async for _, message in client.read(Topic.STATE, partition=partition):
-        key = message.key
-        if key is None or (wanted is not None and key != wanted and not is_reserved(key)):
-            continue
-        if message.value is None:
-            newest.pop(key, None)
-        else:
-            newest[key] = message.value
     states: dict[str, ServiceState] = {}
     partitions: dict[int, PartitionRecord] = {}
-    for key, value in newest.items():
+    for key, value in (await newest_values(client, partition)).items():
+        if wanted is not None and key != wanted and not is_reserved(key):
+            continue
         if not is_reserved(key):
             state = decode_state(value).state
             states[state.service] = state

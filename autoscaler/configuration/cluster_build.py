@@ -170,7 +170,9 @@ class ClusterBuilder:
                 self._complain(at, "not a usable name for a target", NAME_REMEDY)
             hosts = self._hosts(item, at)
             directory = self.files.resolve(item.dir or ".autoscaler") if item.kind == "process" else None
-            found[name] = TargetSettings(name=name, kind=item.kind, hosts=hosts, dir=directory)
+            if item.prune is not None and item.kind == "process":
+                self._complain((*at, "prune"), "has no meaning for processes", "Remove it, or use kind: docker.")
+            found[name] = TargetSettings(name, item.kind, hosts, directory, item.prune)
         directories: dict[Path, str] = {}
         for name, target in found.items():
             if target.dir is not None and directories.setdefault(target.dir, name) != name:

@@ -121,7 +121,8 @@ def _stream(stream: StreamSettings) -> Tree:
 def _target(target: TargetSettings) -> Tree:
     if target.kind == "process":
         return {"kind": "process", "dir": _path(target.dir)}
-    return {"kind": target.kind, "hosts": [_host(host) for host in target.hosts]}
+    prune = None if target.prune_s is None else seconds(target.prune_s)
+    return {"kind": target.kind, "hosts": [_host(host) for host in target.hosts], "prune": prune}
 
 
 def _host(host: HostSettings) -> Tree:

@@ -89,6 +89,8 @@ class TargetModel(Strict):
     hosts: list[HostModel] = []
     dir: FileName | None = None
     """Pid records and logs of a process target; default .autoscaler/ beside the file."""
+    prune: PositiveDuration | None = None
+    """How often images that no kept revision needs are removed from the hosts; default never."""
 
 
 class PrometheusModel(Strict):

@@ -98,12 +98,14 @@ class HostSettings:
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """One target: a pool of engines, or local processes under ``dir``."""
+    """One target: a pool of engines, or local processes under ``dir``. ``prune_s``: how often images that no kept
+    revision needs are removed from the hosts; None: never."""
 
     name: str
     kind: Literal["docker", "process"]
     hosts: tuple[HostSettings, ...] = ()
     dir: Path | None = None
+    prune_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from autoscaler.core.draft import Draft, because, known_event
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.going_back import fail_rollout
+from autoscaler.core.history import note_pruned
 from autoscaler.core.judging import judge_step, judgement_of
 from autoscaler.core.outcomes import note_outcomes
 from autoscaler.core.phases import begin_waiting, expire, hold_or_resume, judge_failures, progress
@@ -33,6 +34,7 @@ from autoscaler.core.stimuli import (
     DeadlineReached,
     DeploymentArrived,
     Evaluate,
+    ImagesPruned,
     Observed,
     OutcomeArrived,
     OutcomesArrived,
@@ -64,14 +66,14 @@ def decide(state: ServiceState, settings: ServiceSettings, stimulus: Stimulus, w
         case ControlArrived():
             if not _repeated(draft, stimulus.event, "control"):
                 obey(draft, settings, stimulus, world)
-        case OutcomeArrived(outcome=outcome):
-            failures = _note(draft, settings, (outcome,))
-        case OutcomesArrived(outcomes=outcomes):
-            failures = _note(draft, settings, outcomes)
+        case OutcomeArrived() | OutcomesArrived():
+            failures = _note(draft, settings, stimulus.outcomes)
         case Configured():
             _configure(draft, settings)
         case DeadlineReached():
             soak_unknown = stimulus.soak_unknown
+        case ImagesPruned():
+            note_pruned(draft, stimulus)
         case Observed():
             pass
     _settle(draft, settings, world, soak_unknown, failures)

@@ -10,6 +10,7 @@ from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.going_back import HOUR_S, rollback_target, start_rollback
+from autoscaler.core.history import former_after, trimmed
 from autoscaler.core.preflight import steps_of
 from autoscaler.core.records import Verdict
 from autoscaler.core.revision import Deployment, Revision, RevisionSpec, content_hash
@@ -170,7 +171,10 @@ def note_resolution(draft: Draft, settings: ServiceSettings, outcome: Outcome) -
         text = f"{spec.image} is {outcome.pinned}"[:500] if image else "its secrets were read"
         draft.add("observed", "deployment", because("resolved", text), rollout=resolved)
     elif outcome.result in {"refused", "conflict"}:
-        give_up_preflight(draft, settings, rollout, because("image", outcome.text), verdict_failed=False)
+        # Nobody is to blame for a secret's file but who keeps it.
+        spec = rollout.deployment.spec
+        code = "secret" if spec.secrets and not outcome.blame else "image" if spec.image else "target"
+        give_up_preflight(draft, settings, rollout, because(code, outcome.text), verdict_failed=False)
 
 
 def give_up_preflight(
@@ -237,6 +241,7 @@ def launch(draft: Draft, settings: ServiceSettings, preflight: Preflight) -> Non
         step=step,
         blue_green=bool(steps) and rules.strategy == "blue_green",
     )
+    kept = trimmed(state, revision, rules.history, came_from)
     text = f"revision {number}: {deployment.spec.pinned or ' '.join(deployment.spec.command)}"[:500]
     draft.causes = (deployment.event,)
     draft.add(
@@ -244,7 +249,8 @@ def launch(draft: Draft, settings: ServiceSettings, preflight: Preflight) -> Non
         "update",
         because("revision", text, revision=number, demand=demand),
         revision=number,
-        revisions=_trimmed(state, revision, rules.history, came_from),
+        revisions=kept,
+        former=former_after(state, kept),
         demand=demand,
         initialised=True,
         setbacks=(),
@@ -259,16 +265,6 @@ def serving(state: ServiceState) -> int | None:
         return current.number
     former = rollback_target(state, state.revision)
     return former.number if former is not None else None
-
-
-def _trimmed(state: ServiceState, added: Revision, history: int, base: int | None) -> tuple[Revision, ...]:
-    """The newest ``history`` revisions, and besides the base, the two newest stable ones and those that replicas
-    run."""
-    revisions = (*state.revisions, added)
-    stable = [r.number for r in revisions if r.standing == "stable"][-2:]
-    running = {r.revision for r in state.replicas}
-    kept = {r.number for r in revisions[-history:]} | set(stable) | running | ({base} if base is not None else set())
-    return tuple(r for r in revisions if r.number in kept)
 
 
 def configured_event(state: ServiceState, settings: ServiceSettings) -> EventRef | None:

@@ -67,8 +67,9 @@ class RevisionSpec:
     until resolved and always empty on the process target, which takes ``command`` instead. ``command`` and
     ``entrypoint`` are argv; empty = as in the image. ``secrets`` maps a name to a file path on the owner's machine,
     ``secret_marks`` the name to a mark of the content that was accepted; ``platforms`` is what the image is made for
-    (``linux/amd64``), empty where nobody could tell: both are known when resolved. The fields from ``privileged`` on loosen or tighten the container's isolation; what loosens it
-    needs the configuration's ``allow`` (`autoscaler.core.permissions`).
+    (``linux/amd64``), empty where nobody could tell: both are known when resolved. The fields from ``privileged`` to
+    ``read_only`` loosen or tighten the container's isolation; what loosens it needs the configuration's ``allow``
+    (`autoscaler.core.permissions`).
     """
 
     image: str = ""
@@ -109,6 +110,9 @@ class RevisionSpec:
 
 ISOLATION = ("privileged", "cap_add", "cap_drop", "devices", "pid", "ipc", "read_only")
 """Fields that say how isolated a container is."""
+
+FOUND = ("pinned", "secret_marks", "platforms")
+"""Fields that nobody writes: they are found out when the spec is resolved."""
 
 ADDED = (*ISOLATION, "secret_marks")
 """Fields that revisions accepted by an older program did not have: where they have their default they do not count in

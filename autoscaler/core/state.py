@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoscaler.core.facts import EventRef, Reason
-from autoscaler.core.revision import Deployment, Revision
+from autoscaler.core.revision import Deployment, Pairs, Revision
 from autoscaler.core.rollout import Idle, Rollout
 
 
@@ -91,6 +91,8 @@ class ServiceState:
     before the first. ``replicas`` are those that must exist now, ordered by slot then attempt; what runs beyond them is
     to be stopped, but for ``lost``: what was available on hosts that were lost, and is left alone until they are back
     or it is not needed. ``attempts`` never resets. ``waiting`` is a deployment that waits behind a rollback.
+    ``former``: images (as written, pinned content) whose revisions are not kept any more, until the hosts are rid of
+    them.
     """
 
     service: str
@@ -101,6 +103,7 @@ class ServiceState:
     initialised: bool = False
     revision: int = 0
     revisions: tuple[Revision, ...] = ()
+    former: Pairs = ()
     rollout: Rollout = Idle()
     waiting: Deployment | None = None
     replicas: tuple[Replica, ...] = ()

@@ -104,6 +104,11 @@ class OutcomeArrived:
     at: float
     outcome: Outcome
 
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """As of several."""
+        return (self.outcome,)
+
 
 @dataclass(frozen=True, slots=True)
 class OutcomesArrived:
@@ -135,6 +140,17 @@ class Configured:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class ImagesPruned:
+    """Images that no kept revision needs were removed from hosts: ``removed`` of them, counted by host. ``settled``:
+    contents that need not be asked for again."""
+
+    at: float
+    settled: tuple[str, ...]
+    removed: int = 0
+    text: str = ""
+
+
 Stimulus = (
     Evaluate
     | DeploymentArrived
@@ -144,4 +160,5 @@ Stimulus = (
     | Observed
     | DeadlineReached
     | Configured
+    | ImagesPruned
 )

@@ -15,7 +15,7 @@ import structlog
 from autoscaler.configuration.settings import Configuration
 from autoscaler.core.records import Record
 from autoscaler.core.revision import Health
-from autoscaler.core.stimuli import DeploymentArrived, PolicyVote
+from autoscaler.core.stimuli import DeploymentArrived, ImagesPruned, PolicyVote
 from autoscaler.core.tasks import TASKS
 from autoscaler.engine.actuator import Actuator
 from autoscaler.engine.announcing import announcement
@@ -311,6 +311,12 @@ class Member:
             runner.observed(service)
             if runner.shard is not None:
                 self.traffic.refresh(service, runner.shard.states.get(service))
+
+    def pruned(self, service: str, images: ImagesPruned) -> None:
+        """Images were removed for the service: its record says so."""
+        runner = self._runner_of(service)
+        if runner is not None:
+            runner.pruned(service, images)
 
     def _runner_of(self, service: str) -> Runner | None:
         if self._setup is None:

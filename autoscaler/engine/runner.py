@@ -16,7 +16,7 @@ import structlog
 
 from autoscaler.core.actions import Action, Outcome, Remove, StopReplica
 from autoscaler.core.records import Record
-from autoscaler.core.stimuli import DeploymentArrived, PolicyVote
+from autoscaler.core.stimuli import Configured, DeploymentArrived, ImagesPruned, PolicyVote
 from autoscaler.engine.actuator import Actuator
 from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.decoding import Decode, decoded
@@ -122,6 +122,12 @@ class Runner:
             self.shard.outcome(outcome, self._parts.clock.wall())
             self._wake.set()
 
+    def pruned(self, service: str, images: ImagesPruned) -> None:
+        """Images that no kept revision needs were removed."""
+        if self.shard is not None:
+            self.shard.tell(service, images)
+            self._wake.set()
+
     def settled(self, action: Action) -> None:
         """A replica may be planned for again."""
         if self.shard is not None:
@@ -220,7 +226,7 @@ class Runner:
                 continue
             state = shard.states.get(service)
             if state is not None or settings.revision is not None:
-                shard.configured(service, now)
+                shard.tell(service, Configured(now))
         self.shard = shard
         self._parts.began(shard)
         log.info("partition taken over", partition=self.partition, token=shard.record.token, services=len(shard.states))

@@ -20,7 +20,6 @@ from autoscaler.core.rejections import reject, turn_away
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import SeenEvent, ServiceState
 from autoscaler.core.stimuli import (
-    Configured,
     DeadlineReached,
     DeploymentArrived,
     Observed,
@@ -132,9 +131,9 @@ class Shard:
             self.setup.counters.events[batch.topic.value, "read"] += len(batch.messages)
         self._taken[batch.topic] = last.offset + 1
 
-    def configured(self, service: str, now: float) -> None:
-        """The service's configuration is new or was taken over."""
-        self._stimuli.append((service, Configured(now)))
+    def tell(self, service: str, stimulus: Stimulus) -> None:
+        """Its configuration is new or was taken over; or images were removed for it."""
+        self._stimuli.append((service, stimulus))
 
     def observed(self, service: str, now: float) -> None:
         """What the hosts show of the service has changed."""

@@ -19,6 +19,7 @@ from autoscaler.core.records import Record
 from autoscaler.core.rollout import Idle
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
+from autoscaler.core.stimuli import Configured
 from autoscaler.engine.evaluation import Voter
 from autoscaler.errors import EventRejected
 from autoscaler.events.moments import read_time
@@ -111,7 +112,7 @@ def replay(
     before = {service: as_it_was(state, recording) for service, state in (known or {}).items() if service in services}
     driven = Driven(services, voter, begins_at, start_seconds(recording), before)
     for service in sorted(services):
-        driven.shard.configured(service, begins_at)
+        driven.shard.tell(service, Configured(begins_at))
     driven.settle()
     for index, arrival in enumerate(recording.arrivals):
         driven.advance_to(arrival.at)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica
+from autoscaler.core.revision import Pairs
 from autoscaler.core.world import HostView, ObservedReplica
 
 
@@ -36,6 +37,17 @@ class HostChange:
     host: str
     replica: ObservedReplica | None = None
     removed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What became of one image on one host: removed; absent before; used by a container or by a revision under another
+    name; named by somebody else as well, and so left; unknown, as the host did not answer."""
+
+    host: str
+    pinned: str
+    result: Literal["removed", "absent", "used", "named", "unknown"]
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +116,12 @@ class ListsByHost(Protocol):
 
     async def list_host(self, name: str) -> HostListing:
         """One host's listing; KeyError for a name that is none of `host_names`."""
+
+
+@runtime_checkable
+class Prunes(Protocol):
+    """What a target whose hosts keep images may offer as well."""
+
+    async def prune(self, images: Pairs, needed: frozenset[str]) -> Sequence[Pruned]:
+        """Remove images (as written, pinned content) from every host, where no container uses them, none of ``needed``
+        is the same content, and nobody else gave it a name. Raises nothing for what a host does."""

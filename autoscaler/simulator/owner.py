@@ -16,7 +16,7 @@ from autoscaler.core.proposals import Hold, Rollback, Scale, Update
 from autoscaler.core.records import Record
 from autoscaler.core.settings import PolicyUse
 from autoscaler.core.state import ServiceState
-from autoscaler.core.stimuli import GuardNote, PolicyVote
+from autoscaler.core.stimuli import Configured, GuardNote, PolicyVote
 from autoscaler.core.world import HostView, ObservedReplica, World
 from autoscaler.engine.shard import Shard, ShardSetup
 from autoscaler.engine.takeover import rebuild
@@ -159,7 +159,7 @@ class Owner:
         self._positions = {**taken.positions, Topic.METRICS: horizon}
         self._warm_to = len(parts.log.topics[Topic.METRICS])
         self.shard.warming = horizon < self._warm_to
-        self.shard.configured(parts.service, now)
+        self.shard.tell(parts.service, Configured(now))
         self.wake(now)
 
     # What it sees.

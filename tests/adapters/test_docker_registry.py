@@ -39,7 +39,7 @@ def forget(url: str) -> None:
     with images.engine(url) as client:
         for image in client.images():
             for name in [*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())]:
-                if name.startswith("127.0.0.1:"):
+                if name.startswith("127.0.0.1:") and "/t/web" in name:
                     client.remove_image(image["Id"], force=True)
                     break
 
@@ -154,6 +154,36 @@ async def test_a_list_without_any_hosts_platform_is_refused_in_the_engines_words
     assert "no matching manifest for linux/amd64" in outcome.text
 
 
+async def test_an_image_is_removed_under_our_names_only_and_never_while_something_uses_it(arena: DockerArena) -> None:
+    with registry() as origin:
+        origin.push("t/web", "1", "one")
+        name = f"{origin.host}/t/web:1"
+        async with opened(arena) as target:
+            content = (await resolved(target, name)).pinned
+            asks = Asks(target, arena.cluster, "h1")
+            running = await asks.run(RevisionSpec(image=name, pinned=content))
+
+            async def pruned(*needed: str) -> tuple[str, str]:
+                (result,) = await target.prune(((name, content),), frozenset(needed))
+                return result.result, result.text
+
+            assert await pruned() == ("used", "a container uses it")
+            await asks.stop(running)
+            assert await pruned() == ("used", "a container uses it"), "an ended one, too"
+            await asks.remove(running)
+            with images.engine(arena.url) as client:
+                identity = client.inspect_image(content)["Id"]
+                before = {image["Id"] for image in client.images()}
+                assert (await pruned(identity))[0] == "used", "a revision runs it by its id"
+                client.tag(identity, "127.0.0.1:1/somebody/else", "2")
+                assert await pruned() == ("named", "it has other names: 127.0.0.1:1/somebody/else:2")
+                assert client.inspect_image(content)["Id"] == identity
+                client.remove_image("127.0.0.1:1/somebody/else:2")
+                assert await pruned() == ("removed", "")
+                assert {image["Id"] for image in client.images()} == before - {identity}
+            assert (await pruned())[0] == "absent"
+
+
 async def test_what_the_registry_does_not_have_is_the_revisions_fault(arena: DockerArena) -> None:
     with registry() as origin:
         async with opened(arena) as target:
@@ -187,6 +217,10 @@ async def test_the_configurations_login_is_used_and_the_users_own_is_not(
         login = Login(origin.host, "ci", tmp_path / "password")
         async with opened(arena, login) as target:
             done = await resolved(target, f"{origin.host}/t/web:1")
+            forget(arena.url)
+            # A host that lacks the content later pulls it with the same login.
+            await Asks(target, arena.cluster, "h1").create(RevisionSpec(image="x", pinned=done.pinned))
+            arena.clean()
         async with opened(arena, replace(login, password_file=tmp_path / "gone")) as target:
             unreadable = await resolved(target, f"{origin.host}/t/web:1", pull="always")
     assert (refused.result, refused.blame) == ("refused", "revision")

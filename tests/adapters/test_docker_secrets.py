@@ -32,14 +32,16 @@ def with_secret(spec: RevisionSpec, file: Path) -> RevisionSpec:
     return replace(spec, secrets=(("KEY", str(file)),))
 
 
+def change(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+
+
 async def printed(asks: Asks, replica: ObservedReplica) -> Sequence[str]:
     ended = await asks.ended(replica.name)
     return [line.decode() async for line in asks.target.logs(ended, follow=True, tail=100)]
 
 
-@pytest.mark.parametrize(
-    ("user", "number"), [("", 0), ("nobody", 65534), ("1234", 1234), ("65534:0", 65534)], ids=str
-)
+@pytest.mark.parametrize(("user", "number"), [("", 0), ("nobody", 65534), ("1234", 1234), ("65534:0", 65534)], ids=str)
 @pytest.mark.parametrize("read_only", [False, True], ids=["", "read-only"])
 async def test_a_secret_is_a_file_that_only_the_containers_user_reads(
     arena: DockerArena, asks: Asks, file: Path, user: str, number: int, *, read_only: bool
@@ -75,6 +77,22 @@ async def test_nothing_that_the_engine_tells_of_a_container_holds_its_secret(
         assert not client.volumes(filters={"label": f"{CLUSTER_LABEL}={arena.cluster}"})["Volumes"]
 
 
+async def test_what_a_hand_leaves_of_a_secret_is_removed_at_the_next_creation(
+    arena: DockerArena, asks: Asks, file: Path
+) -> None:
+    spec = with_secret(arena.serves(), file)
+    running = await asks.run(spec)
+    with images.engine(arena.url) as client:
+        foreign = client.create_volume(labels={CLUSTER_LABEL: "another"})["Name"]
+        mine = {"label": f"{CLUSTER_LABEL}={arena.cluster}"}
+        client.remove_container(running.id, force=True)
+        (left,) = client.volumes(filters=mine)["Volumes"]
+        await asks.run(spec, attempt=2)
+        (present,) = client.volumes(filters=mine)["Volumes"]
+        assert present["Name"] != left["Name"]
+        client.remove_volume(foreign)
+
+
 async def test_new_content_of_a_secret_does_not_run_before_it_was_accepted(
     arena: DockerArena, asks: Asks, file: Path
 ) -> None:
@@ -82,7 +100,7 @@ async def test_new_content_of_a_secret_does_not_run_before_it_was_accepted(
     accepted = await asks.target.resolve(Resolve("web", spec))
     spec = replace(spec, secret_marks=accepted.secret_marks)
     await asks.run(spec)
-    file.write_text("canary-other\n", encoding="utf-8")
+    change(file, "canary-other\n")
     second = await asks.create(spec, slot=1, attempt=2)
     outcome = await asks.start(second, spec)
     assert (outcome.result, outcome.blame) == ("refused", "host")

@@ -81,6 +81,32 @@ async def test_a_container_has_what_the_revision_says_and_else_what_the_image_ha
     assert limits["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}
 
 
+async def test_a_named_volume_outlives_its_replica_and_labels_of_the_users_never_replace_ours(
+    arena: DockerArena, asks: Asks
+) -> None:
+    volume = f"{arena.cluster}-data"
+    script = "cat /data/was; echo ran as $(id -u) > /data/was"
+    labels = (("io.eventscaler.token", "9"), ("team", "shop"))
+    spec = replace(arena.shell(script), volumes=(f"{volume}:/data",), labels=labels)
+    try:
+        for attempt, wanted in ((1, []), (2, ["ran as 0"])):
+            running = await asks.run(spec, attempt=attempt)
+            shown = inspect(arena, running.id)["Config"]["Labels"]
+            assert (shown["team"], shown["io.eventscaler.token"]) == ("shop", "3")
+            ended = await asks.ended(running.name)
+            said = [line.decode() async for line in asks.target.logs(ended, follow=True, tail=10)]
+            assert [line for line in said if line.startswith("ran")] == wanted
+            await asks.remove(ended)
+    finally:
+        with images.engine(arena.url) as client:
+            client.remove_volume(volume)
+
+
+async def test_what_may_never_be_pulled_is_taken_from_the_host(arena: DockerArena, asks: Asks) -> None:
+    outcome = await asks.target.resolve(Resolve("web", replace(arena.unresolved(), pull="never")))
+    assert (outcome.result, outcome.pinned) == ("done", arena.images["t/httpd:1"])
+
+
 async def test_the_images_own_health_check_is_kept_and_its_verdict_told(arena: DockerArena, asks: Asks) -> None:
     async with Listener(asks.target) as listener:
         sick = await asks.run(replace(arena.serves(), image=images.SICK, pinned=arena.images[images.SICK]))

@@ -82,8 +82,9 @@ services: {a: {replicas: {max: 2}}, b: {replicas: {max: 3}}}
 
 def test_the_page_for_users_shows_a_valid_service(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "what-may-run.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    block, pool = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "db").write_text("x")
     head = 'cluster: shop\ntargets: {edge: {kind: docker, hosts: [{name: h1, url: "unix:///run/e.sock"}]}}\n'
     assert problems(tmp_path, head + block) == []
+    assert problems(tmp_path, "cluster: shop\n" + pool) == []

@@ -173,6 +173,16 @@ def test_contradictions_of_a_host_are_said(hosts: str, tmp_path: Path) -> None:
     assert problems(tmp_path, text) == [f"autoscaler.yaml:2 targets.e.{HOSTS[hosts]}"]
 
 
+def test_images_are_pruned_where_a_pool_says_how_often(tmp_path: Path) -> None:
+    text = "cluster: a\ntargets:\n  e: {kind: docker, hosts: [{name: h, url: 'unix:///s'}]%s}\n"
+    found = loaded(tmp_path, text.replace("%s", ", prune: 1h")).configuration
+    assert found.targets["e"].prune_s == 3600.0
+    assert loaded(tmp_path, text.replace("%s", "")).configuration.targets["e"].prune_s is None, "never unless asked"
+    assert problems(tmp_path, "cluster: a\ntargets:\n  l: {kind: process, prune: 1h}\n") == [
+        "autoscaler.yaml:3 targets.l.prune: has no meaning for processes. Remove it, or use kind: docker."
+    ]
+
+
 def test_two_routes_on_one_address_are_refused(tmp_path: Path) -> None:
     text = a_service("route: {listen: '127.0.0.1:9180'}", "http: {}")
     assert problems(tmp_path, text) == [

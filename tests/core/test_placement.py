@@ -77,6 +77,9 @@ def test_hosts_that_the_image_is_not_made_for_are_counted_in_the_reason() -> Non
     placed, why = place("a", 4, hosts, PlacementRules(max_per_host=1), spec=spec)
     assert placed == {"h3": 1}, "of which nothing is known"
     assert "2 of another platform (the image is for linux/arm64)" in why
+    verdict = verdict_on("h1", ranked(hosts, asked_for(spec=spec), Room()), PlacementRules())
+    assert verdict is not None
+    assert (verdict.code, verdict.text) == ("platform", "of another platform (the image is for linux/arm64)")
 
 
 def test_the_configurations_platform_has_the_last_word_over_the_images_own() -> None:

@@ -76,6 +76,7 @@ def test_a_missing_file_is_refused_before_anything_is_touched() -> None:
     text = "secret KEY: its file /s/key cannot be read on the owner's machine: No such file or directory"
     scene.tell(OutcomeArrived(scene.now, Outcome(action, "refused", text)))
     assert (scene.phase, scene.verdict("d-2"), scene.wanted()) == ("idle", "refused", {1: 1})
+    assert scene.reason("d-2") == "secret"
     assert text in " ".join(record.reason.text for record in scene.records)
 
 

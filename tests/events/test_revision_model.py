@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from autoscaler.configuration.configured_revision import ConfiguredRevisionModel
-from autoscaler.core.revision import ISOLATION, Health, Port, Resources, RevisionSpec, Stop
+from autoscaler.core.revision import FOUND, ISOLATION, Health, Port, Resources, RevisionSpec, Stop
 from autoscaler.events.places import complaint_of, place_of
 from autoscaler.events.revision_model import RevisionModel, merge
 
@@ -56,8 +56,8 @@ def test_whole_block_becomes_a_spec_in_plain_units() -> None:
 
 
 def test_block_has_exactly_the_fields_of_a_spec_that_do_not_loosen_its_isolation() -> None:
-    assert set(RevisionModel.model_fields) == {f.name for f in fields(RevisionSpec)} - {"pinned", *ISOLATION}
-    assert set(ConfiguredRevisionModel.model_fields) == {f.name for f in fields(RevisionSpec)} - {"pinned"}
+    assert set(RevisionModel.model_fields) == {f.name for f in fields(RevisionSpec)} - {*FOUND, *ISOLATION}
+    assert set(ConfiguredRevisionModel.model_fields) == {f.name for f in fields(RevisionSpec)} - {*FOUND}
     assert read(**FULL).fields_set == set(FULL)
 
 
@@ -129,6 +129,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "volume": ({"image": "a", "volumes": ["data"]}, "r.volumes[0]"),
     "reserved label": ({"image": "a", "labels": {"io.eventscaler.cluster": "x"}}, "r.labels"),
     "secret in two places": ({"image": "a", "env": {"T": "x"}, "secrets": {"T": "/t"}}, "r"),
+    "secret whose file is told elsewhere": ({"image": "a", "env": {"T_FILE": "x"}, "secrets": {"T": "/t"}}, "r"),
     "pull": ({"image": "a", "pull": "sometimes"}, "r.pull"),
     "unknown": ({"image": "a", "privileged": True}, "r.privileged"),
 }

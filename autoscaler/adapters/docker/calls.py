@@ -49,12 +49,12 @@ def create(client: EngineClient, action: Create, place: Place) -> Outcome:
         if read_failure(error, "create").result == "conflict":
             return _whose(client, action, body["Labels"])
         raise
+    if action.spec.secrets:
+        secret_volume.sweep(client, containers.CLUSTER, place.cluster)
     return Outcome(action, "done", id=str(made["Id"]))
 
 
-def start(
-    client: EngineClient, action: Start, place: Place, proven: set[str], secrets: Mapping[str, bytes]
-) -> Outcome:
+def start(client: EngineClient, action: Start, place: Place, proven: set[str], secrets: Mapping[str, bytes]) -> Outcome:
     """Start a created container, finishing what its creation left undone, with its ``secrets`` in it.
 
     One that has run before is left alone. ``proven`` holds contents whose command was found on this host.

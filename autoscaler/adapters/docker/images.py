@@ -50,14 +50,14 @@ def look_up(client: EngineClient, reference: str) -> Image | None:
 def platform_of(told: Mapping[str, Any]) -> str:
     """``linux/amd64`` of an image or of an entry of a manifest list; a variant (v7, v8) does not count, as engines do
     not tell their own. Empty where it says none."""
-    words = {str(name).lower(): str(value) for name, value in told.items() if str(name).lower() in ("os", "architecture")}
+    words = {
+        str(name).lower(): str(value) for name, value in told.items() if str(name).lower() in ("os", "architecture")
+    }
     system, architecture = words.get("os", ""), words.get("architecture", "")
     return f"{system}/{architecture}" if system and architecture else ""
 
 
-def platforms_at_registry(
-    client: EngineClient, pinned: str, credentials: Mapping[str, str] | None
-) -> tuple[str, ...]:
+def platforms_at_registry(client: EngineClient, pinned: str, credentials: Mapping[str, str] | None) -> tuple[str, ...]:
     """What the registry's manifest, or each entry of its manifest list, is made for; asked by the engine, nothing is
     pulled. An entry for ``unknown`` is no image but a statement about one."""
     found = cast("Any", client).inspect_distribution(pinned, auth_config=dict(credentials or {}))

@@ -11,9 +11,10 @@ import io
 import tarfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
 from autoscaler.adapters.docker.client import EngineClient
 
@@ -45,6 +46,15 @@ def deliver(client: EngineClient, inspected: Mapping[str, Any], secrets: Mapping
             entry.size, entry.mode, entry.uid, entry.mtime = len(content), MODE, owner, int(time.time())
             archive.addfile(entry, io.BytesIO(content))
     client.put_archive(container, FOLDER, packed.getvalue())
+
+
+def sweep(client: EngineClient, label: str, cluster: str) -> None:
+    """Remove this cluster's secrets that no container has any more: a hand that removes a container leaves its volume.
+    What the engine will not remove stays for the next time."""
+    with suppress(APIError):
+        left = client.volumes(filters={"label": f"{label}={cluster}", "dangling": "true"})
+        for volume in left.get("Volumes") or ():
+            client.remove_volume(str(volume["Name"]))
 
 
 def _user_number(client: EngineClient, container: str, user: str) -> int:

@@ -16,15 +16,17 @@ from autoscaler.adapters.docker.failures import CallFailed, Failure, Verb
 from autoscaler.adapters.docker.feed import Feed
 from autoscaler.adapters.docker.host import Deadlines, Host
 from autoscaler.adapters.docker.output import read_lines
+from autoscaler.adapters.docker.pruning import prune
 from autoscaler.adapters.docker.resolution import Resolver
 from autoscaler.adapters.docker.tunnel import Tunnel
 from autoscaler.adapters.docker.usage import Meter
 from autoscaler.adapters.secret_files import SecretRefused, marks_of, read_secrets
 from autoscaler.configuration.settings import Registry, TargetSettings
 from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica
+from autoscaler.core.revision import Pairs
 from autoscaler.core.world import ObservedReplica
 from autoscaler.errors import TargetError
-from autoscaler.ports.target import HostChange, HostListing, Usage
+from autoscaler.ports.target import HostChange, HostListing, Pruned, Usage
 
 FIRST_CONTACT_S = CONNECT_S + 0.5
 """Longest wait of `DockerTarget.open` for the hosts' event streams."""
@@ -178,6 +180,11 @@ class DockerTarget:
 
         return await self._act(action, "remove", work, lambda host: host.deadlines.remove_s)
 
+    async def prune(self, images: Pairs, needed: frozenset[str]) -> Sequence[Pruned]:
+        """Remove images from every host that answers."""
+        found = await asyncio.gather(*(self._prune(host, images, needed) for host in self._hosts.values()))
+        return [result for of_host in found for result in of_host]
+
     async def usage(self) -> Sequence[Usage]:
         """CPU and memory of the running replicas of the hosts that answer."""
         usages = await asyncio.gather(*(meter.usage() for meter in self._meters))
@@ -190,6 +197,14 @@ class DockerTarget:
             raise TargetError(f"target {self.name} has no host {replica.host}", "refused")
         async for line in read_lines(host, replica.id, follow=follow, tail=tail):
             yield line
+
+    async def _prune(self, host: Host, images: Pairs, needed: frozenset[str]) -> list[Pruned]:
+        try:
+            return await host.ask(
+                "pull", lambda client: prune(client, images, needed, host.name), host.deadlines.pull_s
+            )
+        except CallFailed as failed:
+            return [Pruned(host.name, pinned, "unknown", failed.failure.text) for _, pinned in images]
 
     async def _create(self, host: Host, action: Create) -> Outcome:
         return await host.ask(

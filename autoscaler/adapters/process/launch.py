@@ -77,7 +77,7 @@ def _deliver(directory: Path, record: Record) -> dict[str, str]:
     for name, content in contents.items():
         temporary = folder / f".{name}.new"
         temporary.unlink(missing_ok=True)
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
         temporary.replace(folder / name)
     return {name: str(folder / name) for name in contents}
