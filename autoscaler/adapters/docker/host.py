@@ -27,8 +27,9 @@ from autoscaler.ports.target import HostListing
 
 T = TypeVar("T")
 
-LOOK_THREADS, READ_THREADS, CALL_THREADS, STOP_THREADS, PULL_THREADS = 3, 16, 4, 64, 2
-"""Threads of one host at most. Looking never waits behind changing; a stop holds its thread for the grace, a pull for
+LOOK_THREADS, READ_THREADS, CALL_THREADS, STOP_THREADS, PULL_THREADS = 3, 16, 16, 64, 2
+"""Threads of one host at most. Looking never waits behind changing; a start holds its thread for the third of a second
+that the engine needs, and engines start many side by side (`bench.swarm`); a stop holds it for the grace, a pull for
 minutes, and a reading of usage for the second after which the engine refreshes its counters."""
 
 MACHINE_AGE_MAX_S = 60.0
