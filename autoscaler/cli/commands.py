@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from autoscaler.cli.connecting import Sending, opened_client
 from autoscaler.cli.context import (
     EXIT_DONE,
     configured_service,
@@ -20,8 +21,8 @@ from autoscaler.cli.context import (
 from autoscaler.cli.emitting import new_ref, published_document
 from autoscaler.cli.options import Config, Json, Service, chosen
 from autoscaler.cli.phrases import seconds_of
-from autoscaler.cli.reading import Entry, opened_client
-from autoscaler.cli.waiting import Sending, Settled, publish_and_wait
+from autoscaler.cli.reading import Entry
+from autoscaler.cli.waiting import Settled, publish_and_wait
 from autoscaler.events.writing import control_event
 from autoscaler.ports.stream import Topic
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from autoscaler.cli.commands import Reason, Timeout
+from autoscaler.cli.connecting import Sending, opened_client
 from autoscaler.cli.context import (
     EXIT_DONE,
     CommandError,
@@ -25,9 +26,9 @@ from autoscaler.cli.emitting import new_ref
 from autoscaler.cli.options import Config, Json, chosen
 from autoscaler.cli.phrases import seconds_of
 from autoscaler.cli.pool import PROCESSES, PoolView, look, opened_targets
-from autoscaler.cli.reading import opened_client, snapshot
+from autoscaler.cli.reading import snapshot
 from autoscaler.cli.tables import print_rows
-from autoscaler.cli.waiting import Sending, Settled, publish_and_wait
+from autoscaler.cli.waiting import Settled, publish_and_wait
 from autoscaler.configuration.settings import Configuration
 from autoscaler.configuration.vocabulary import suggestion
 from autoscaler.core.host_marks import HOST_COMMANDS, Mark, marked_host

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from autoscaler.adapters.topics import topic_name
+from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import CommandError, ending, print_json, read_configuration, say, wrong_usage
 from autoscaler.cli.options import Config, Json, chosen, group
 from autoscaler.cli.phrases import ago, moment_of, stamp
-from autoscaler.cli.reading import opened_client
 from autoscaler.cli.tables import print_pairs, print_rows
 from autoscaler.configuration.settings import Configuration
 from autoscaler.errors import LedgerError

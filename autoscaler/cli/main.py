@@ -1,32 +1,19 @@
-"""The `autoscaler` command: puts the subcommands together. Each lives in its own module; nothing is decided here."""
+"""The `autoscaler` command: its own options. What its subcommands are says `catalogue`; nothing is decided here."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from typing import Annotated
 
 import typer
 
-from autoscaler.cli import (
-    commands,
-    emitting,
-    explaining,
-    hosts,
-    laboratory,
-    letters,
-    looking,
-    project,
-    replaying,
-    replicas,
-    trail,
-)
-from autoscaler.cli import run as run_command
+from autoscaler.cli.catalogue import Catalogue
 from autoscaler.cli.options import Config
 
 app = typer.Typer(
     name="autoscaler",
+    cls=Catalogue,
     help="An event-driven autoscaler and deployer for plain container hosts.",
     no_args_is_help=True,
     add_completion=True,
@@ -52,17 +39,6 @@ def _root(
     ] = False,
 ) -> None:
     context.obj = config
-
-
-_FAMILIES = (
-    project, run_command, emitting, commands, looking, explaining, trail, replicas, hosts, letters,
-    laboratory, replaying,
-)  # fmt: skip
-for _family in _FAMILIES:
-    _family.register(app)
-_demo = importlib.util.find_spec("autoscaler.cli.demo")
-if _demo is not None and _demo.origin is not None:
-    importlib.import_module("autoscaler.cli.demo").register(app)
 
 
 def main() -> None:

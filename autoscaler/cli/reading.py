@@ -6,13 +6,9 @@ Nothing here needs a running instance. State and trail of one service are all in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from autoscaler.cli.context import CommandError
-from autoscaler.cli.wiring import client_of
-from autoscaler.configuration.settings import Configuration
 from autoscaler.core.state import ServiceState
 from autoscaler.errors import LedgerError
 from autoscaler.ledger.audit import read_audit
@@ -23,22 +19,6 @@ from autoscaler.ports.stream import Message, Place, StreamClient, Topic, partiti
 
 FIRST_LOOK = 256
 """Messages that the first look back from the end of a partition covers; each further one covers four times as many."""
-
-
-@asynccontextmanager
-async def opened_client(configuration: Configuration, *, looks: bool = True) -> AsyncIterator[StreamClient]:
-    """A connected client. ``looks``: it only reads, so a stream that does not exist yet is an error, not made."""
-    stream = configuration.stream
-    if looks and stream.kind == "embedded" and stream.path is not None and not stream.path.exists():
-        raise CommandError(
-            f"there is no stream yet at {stream.path}", "Start `autoscaler run`, or correct stream.path.", "stream.path"
-        )
-    client = client_of(configuration)
-    try:
-        await client.open()
-        yield client
-    finally:
-        await client.close()
 
 
 @dataclass(frozen=True, slots=True)

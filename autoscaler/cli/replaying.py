@@ -87,7 +87,8 @@ def _tells_the_birth(recording: Recording, service: str) -> bool:
 
 async def _read(configuration: Configuration, since: float) -> tuple[Recording, dict[str, ServiceState]]:
     """The topics from a moment on, and the states as they are now."""
-    from autoscaler.cli.reading import entries, opened_client, snapshot
+    from autoscaler.cli.connecting import opened_client
+    from autoscaler.cli.reading import entries, snapshot
     from autoscaler.lab.recording import Arrival, recorded, stored
     from autoscaler.ports.stream import INPUTS
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import (
     configured_service,
     ending,
@@ -18,7 +19,7 @@ from autoscaler.cli.context import (
 )
 from autoscaler.cli.options import Config, Json, Service, chosen
 from autoscaler.cli.pool import PoolView, Sighting, look, opened_targets
-from autoscaler.cli.reading import opened_client, snapshot
+from autoscaler.cli.reading import snapshot
 from autoscaler.cli.tables import print_rows
 from autoscaler.configuration.settings import Configuration
 from autoscaler.errors import AutoscalerError, TargetError

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -20,7 +21,7 @@ from autoscaler.cli.context import (
 )
 from autoscaler.cli.options import Config, Json, SomeService, chosen
 from autoscaler.cli.phrases import moment_of
-from autoscaler.cli.reading import Entry, entries, opened_client, snapshot
+from autoscaler.cli.reading import Entry, entries, snapshot
 from autoscaler.cli.verifying import verify
 from autoscaler.configuration.settings import Configuration
 from autoscaler.ledger.chain import ChainReport

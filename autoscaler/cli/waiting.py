@@ -8,28 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoscaler.cli.connecting import Sending, publish
 from autoscaler.cli.context import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, say
 from autoscaler.cli.reading import Entry, entry_of, snapshot
 from autoscaler.core.draft import known_event
-from autoscaler.core.facts import EventRef
 from autoscaler.core.quantities import format_duration
-from autoscaler.events.envelope import STRUCTURED_HEADERS
 from autoscaler.ports.stream import Place, StreamClient, Topic, partition_of
 
 SILENCE_S = 4.0
 """After so long without any word about the event, a person is told that maybe nobody is there."""
 
 DONE = frozenset({"applied", "unchanged"})
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """An event to publish: where to, its identity and its bytes."""
-
-    topic: Topic
-    service: str
-    ref: EventRef
-    value: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +38,6 @@ class Settled:
         if self.verdict in DONE:
             return EXIT_DONE
         return EXIT_REFUSED if self.verdict == "refused" else EXIT_FAILED
-
-
-async def publish(client: StreamClient, sending: Sending) -> Place:
-    """Put the event on the stream; returns when it is durable."""
-    return await client.publish(sending.topic, sending.service.encode(), sending.value, STRUCTURED_HEADERS)
 
 
 async def publish_and_wait(

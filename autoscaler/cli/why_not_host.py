@@ -12,9 +12,10 @@ from typing import Any
 
 from rich.text import Text
 
+from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import CommandError, print_json
 from autoscaler.cli.pool import PoolView, look, opened_targets
-from autoscaler.cli.reading import opened_client, snapshot
+from autoscaler.cli.reading import snapshot
 from autoscaler.cli.tables import print_rows, print_text
 from autoscaler.configuration.settings import Configuration
 from autoscaler.core.edit import asked_of, edit_of

@@ -13,7 +13,6 @@ from autoscaler.configuration.settings import Configuration, RouterSettings
 from autoscaler.core.settings import Route
 from autoscaler.engine.routing import Routing
 from autoscaler.ports.router import Router
-from autoscaler.ports.stream import StreamClient
 from autoscaler.ports.target import Target
 
 if TYPE_CHECKING:
@@ -108,8 +107,3 @@ def member_parts(
         router=None if observe else router_of(configuration, others),
         observes=observe,
     )
-
-
-def client_of(configuration: Configuration) -> StreamClient:
-    """A client for commands that look or publish."""
-    return client_for(configuration.stream, configuration.cluster)

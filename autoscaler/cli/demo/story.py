@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoscaler.adapters.streams import admin_for
+from autoscaler.cli.connecting import client_of
 from autoscaler.cli.demo.board import Board, Chapter
 from autoscaler.cli.demo.census import Census
 from autoscaler.cli.demo.chapters import TOLD, UNHARMED, Scene
@@ -24,7 +25,6 @@ from autoscaler.cli.demo.publisher import Publisher
 from autoscaler.cli.demo.stage import DemoFailed, Stage
 from autoscaler.cli.demo.traffic import Traffic
 from autoscaler.cli.demo.trail import Trail, verify
-from autoscaler.cli.wiring import client_of
 from autoscaler.configuration.loading import load
 from autoscaler.configuration.settings import Configuration
 from autoscaler.errors import AutoscalerError
