@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autoscaler.cli.context import ending, print_json, say, wrong_usage
+from autoscaler.cli.lab_setting import USUAL, Asked, with_setting
 from autoscaler.cli.options import Json
 from autoscaler.cli.phrases import seconds_of
 from autoscaler.cli.tables import print_pairs, print_rows
@@ -32,14 +33,6 @@ Policy = Annotated[str, typer.Option("--policy", metavar="NAME", help="A name, o
 With = Annotated[
     list[str] | None, typer.Option("--with", metavar="KEY=VALUE", help="An option of the policy.", show_default=False)
 ]
-Capacity = Annotated[float, typer.Option(min=1e-6, help="Load that one replica carries, in requests/s.")]
-Startup = Annotated[str, typer.Option(help="From wanted to ready.")]
-Period = Annotated[str, typer.Option(help="Between looks.")]
-Lag = Annotated[str, typer.Option(help="How late the metric comes.")]
-Window = Annotated[str, typer.Option(help="Over how long the metric is a mean.")]
-Target = Annotated[float, typer.Option(min=0.05, max=1.0, help="The share of a replica that a plain target aims at.")]
-Maximum = Annotated[int, typer.Option("--max", min=1, help="Replicas at most.")]
-Only = Annotated[str | None, typer.Option("--only", metavar="DURATION", help="The first so long of a trace alone.")]
 Noise = Annotated[
     int | None, typer.Option("--seed", help="Let requests come one by one (Poisson), by this seed.", show_default=False)
 ]
@@ -50,23 +43,16 @@ Png = Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("simulate", no_args_is_help=True)(_simulate)
-    app.command("compare", no_args_is_help=True)(_compare)
-    app.command("tune", no_args_is_help=True)(_tune)
+    app.command("simulate", no_args_is_help=True)(with_setting(_simulate))
+    app.command("compare", no_args_is_help=True)(with_setting(_compare))
+    app.command("tune", no_args_is_help=True)(with_setting(_tune))
 
 
 def _simulate(
     trace: TraceFile = None,
     policy: Policy = "quantile_headroom",
     with_: With = None,
-    capacity: Capacity = 50.0,
-    startup: Startup = "30s",
-    period: Period = "15s",
-    lag: Lag = "15s",
-    window: Window = "15s",
-    target: Target = 0.7,
-    maximum: Maximum = 1000,
-    only: Only = None,
+    asked: Asked = USUAL,
     seed: Noise = None,
     html: Html = None,
     png: Png = None,
@@ -79,8 +65,8 @@ def _simulate(
 
         if trace is None:
             raise wrong_usage("a trace is needed", "Name a CSV file.", "--trace")
-        setting = _setting(capacity, startup, period, lag, window, target, maximum)
-        (load,) = _loads([read_trace(trace)], setting, only, seed)
+        setting = asked.setting()
+        (load,) = _loads([read_trace(trace)], setting, asked.only, seed)
         with _progress() as told:
             run = run_policy(policy, load, setting, _options(with_), progress=lambda share: told(policy, share))
         if png is not None:
@@ -106,15 +92,8 @@ def _simulate(
 def _compare(
     traces: Traces = None,
     policies: Policies = "quantile_headroom,hpa_v2,keda,kpa,nomad_target_value",
-    capacity: Capacity = 50.0,
-    startup: Startup = "30s",
-    period: Period = "15s",
-    lag: Lag = "15s",
-    window: Window = "15s",
-    target: Target = 0.7,
-    maximum: Maximum = 1000,
+    asked: Asked = USUAL,
     sweep: Annotated[bool, typer.Option("--sweep", help="Also at equal cost: targets from 0.4 to 1.")] = False,
-    only: Only = None,
     seed: Noise = None,
     html: Html = None,
     as_json: Json = False,
@@ -124,8 +103,8 @@ def _compare(
         from autoscaler.lab.comparison import SWEPT, compare
         from autoscaler.lab.traces import generated, traces_in
 
-        setting = _setting(capacity, startup, period, lag, window, target, maximum)
-        loads = _loads(generated() if traces is None else traces_in(traces), setting, only, seed)
+        setting = asked.setting()
+        loads = _loads(generated() if traces is None else traces_in(traces), setting, asked.only, seed)
         with _progress() as told:
             found = compare(loads, policies.split(","), setting, sweep=SWEPT if sweep else (), told=told)
         if html is not None:
@@ -148,14 +127,7 @@ def _tune(
     with_: With = None,
     lack_cost: Annotated[float, typer.Option(min=1, help="Idle replicas that one which lacks is worth.")] = 49.0,
     folds: Annotated[int, typer.Option(min=2, max=20, help="Parts of the time, for the cross-validation.")] = 4,
-    capacity: Capacity = 50.0,
-    startup: Startup = "30s",
-    period: Period = "15s",
-    lag: Lag = "15s",
-    window: Window = "15s",
-    target: Target = 0.7,
-    maximum: Maximum = 1000,
-    only: Only = None,
+    asked: Asked = USUAL,
     as_json: Json = False,
 ) -> None:
     """Search the options of a policy for those that cost least, judged on parts of the time that they did not see."""
@@ -165,8 +137,8 @@ def _tune(
 
         if trace is None:
             raise wrong_usage("a trace is needed", "Name a CSV file.", "--trace")
-        setting = _setting(capacity, startup, period, lag, window, target, maximum)
-        (load,) = _loads([read_trace(trace)], setting, only, None)
+        setting = asked.setting()
+        (load,) = _loads([read_trace(trace)], setting, asked.only, None)
         pairs = map(_pair, vary or [USUAL_SPACE])
         space = {key: [_value(value) for value in text.split(",")] for key, text in pairs}
         with _progress() as told:
@@ -194,18 +166,6 @@ def _tune(
 
 def _choice_text(choice: Any) -> str:
     return " ".join(f"{name}={value}" for name, value in choice.items())
-
-
-def _setting(capacity: float, startup: str, period: str, lag: str, window: str, target: float, maximum: int) -> Setting:
-    from autoscaler.lab.setting import Setting
-
-    def seconds(text: str, name: str) -> float:
-        return 0.0 if text in {"0", "0s"} else seconds_of(text, name)
-
-    return Setting(
-        capacity, seconds(startup, "--startup"), seconds_of(period, "--period"), seconds(lag, "--lag"),
-        seconds(window, "--window"), target, 0, maximum,
-    )  # fmt: skip
 
 
 def _loads(traces: list[Trace], setting: Setting, only: str | None, seed: int | None) -> list[Load]:
