@@ -216,7 +216,7 @@ def _promote(draft: Draft, settings: ServiceSettings, command: ControlArrived, w
         _refuse(draft, command, "freeze", f"{frozen[0]}. Promote after it, or unfreeze")
     elif not isinstance(running, Running):
         _refuse(draft, command, "no_rollout", "no rollout is in flight")
-    elif isinstance(running, Advancing | Judging) and running.step < len(running.steps):
+    elif isinstance(running, Advancing | Judging) and running.current_step is not None:
         _promote_step(draft, settings, command, world, running)
     elif isinstance(running, Advancing) and is_stepping(running):
         ready = available_count(state, world, running.target)

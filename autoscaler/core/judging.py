@@ -80,9 +80,10 @@ def begin_judging(draft: Draft, rollout: Advancing) -> None:
 
 def step_text(rollout: Advancing | Judging) -> str:
     """``step 2 of 3 (25 %)``; past the last one ``the last step``."""
-    if rollout.step >= len(rollout.steps):
+    step = rollout.current_step
+    if step is None:
         return "the last step"
-    return f"step {rollout.step + 1} of {len(rollout.steps)} ({size_text(rollout.steps[rollout.step])})"
+    return f"step {rollout.step + 1} of {len(rollout.steps)} ({size_text(step)})"
 
 
 def size_text(step: Step) -> str:
@@ -155,7 +156,7 @@ def judge_step(draft: Draft, settings: ServiceSettings, judgement: Judgement) ->
 
 def _known_again(rollout: Judging, judgement: Judgement, at: float) -> Judging:
     """The step with data again: checks that cannot decide yet have its whole pause before them once more."""
-    pause_s = rollout.steps[rollout.step].pause_s if rollout.step < len(rollout.steps) else 0.0
+    pause_s = rollout.current_step.pause_s if rollout.current_step is not None else 0.0
     if judgement.finding != "pass" and pause_s is not None and rollout.until is not None and rollout.until <= at:
         rollout = replace(rollout, until=at + pause_s)
     return replace(rollout, unknown_since=None)

@@ -126,7 +126,7 @@ def progress(draft: Draft, settings: ServiceSettings, world: World, soak_unknown
     match rollout:
         case Preflight():
             progress_preflight(draft, settings, world)
-        case Advancing(step=step, steps=steps) if step < len(steps):
+        case Advancing() if rollout.current_step is not None:
             _progress_to_step(draft, settings, world, rollout)
         case Advancing():
             _progress_advancing(draft, settings, world, rollout)

@@ -51,7 +51,7 @@ def counts_wanted(state: ServiceState, settings: ServiceSettings, rollout: Advan
     Of a preview the first step wants as many as it says, all old ones kept, and the next one D of each.
     """
     demand = state.demand
-    step = rollout.steps[rollout.step] if rollout.step < len(rollout.steps) else None
+    step = rollout.current_step
     if rollout.blue_green:
         return preview_counts(step, demand)
     if step is None:

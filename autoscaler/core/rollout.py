@@ -44,8 +44,21 @@ class Preflight:
     phase: Literal["preflight"] = "preflight"
 
 
+class _Stepped:
+    """What goes by steps."""
+
+    __slots__ = ()
+    steps: tuple[Step, ...]
+    step: int
+
+    @property
+    def current_step(self) -> Step | None:
+        """The step that it is at or on the way to; None past the last one."""
+        return self.steps[self.step] if self.step < len(self.steps) else None
+
+
 @dataclass(frozen=True, slots=True)
-class Advancing:
+class Advancing(_Stepped):
     """Replicas of ``base`` (and older) are being replaced by ``target``, the new one available before the old one goes.
 
     ``touched``: slots to replace, fixed at the start. ``failed``: names of target replicas that failed, each once.
@@ -69,7 +82,7 @@ class Advancing:
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
+class Judging(_Stepped):
     """A step is reached and available: it lasts ``until`` (None: until somebody lets it go on), and the policies that
     vote on revisions judge it. Fields as in `Advancing`; ``unknown_since``: since when they cannot tell."""
 
@@ -199,7 +212,7 @@ def in_flight(rollout: Rollout) -> bool:
 
 def is_stepping(rollout: Advancing | Judging) -> bool:
     """Whether it stands at a step, or grows a preview, with both revisions wanted; else it replaces all."""
-    return rollout.step < len(rollout.steps) or rollout.blue_green
+    return rollout.current_step is not None or rollout.blue_green
 
 
 def running_of(rollout: Rollout) -> Rollout:

@@ -123,7 +123,7 @@ def check_old_ones(before: ServiceState, after: ServiceState, settings: ServiceS
         or not isinstance(before.rollout, type(rollout))
     ):
         return
-    if not rollout.blue_green and (rollout.step >= len(rollout.steps) or rollout.steps[rollout.step].weight == WHOLE):
+    if not rollout.blue_green and (rollout.current_step is None or rollout.current_step.weight == WHOLE):
         return
     healthy = {(s.slot, s.revision, s.attempt) for s in world.replicas if s.condition == "running" and s.healthy}
     leaving = {h.name for h in world.hosts if h.condition == "draining"}
