@@ -8,6 +8,7 @@ from typing import Any
 from autoscaler.cli.phrases import age_text, until_text
 from autoscaler.cli.pool import PoolView
 from autoscaler.cli.reading import Entry
+from autoscaler.core.deployments import edited_later
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.judging import step_text
 from autoscaler.core.revision import Revision, RevisionSpec
@@ -72,7 +73,7 @@ _HELD_REMEDIES = {
 
 def _advancing_text(state: ServiceState, rollout: Advancing) -> str:
     done = sum(1 for r in state.replicas if r.revision == rollout.target and r.available_at is not None)
-    if rollout.step < len(rollout.steps):
+    if rollout.current_step is not None:
         return f"update to {rollout.target}, on the way to {step_text(rollout)}: {done} available"
     whole = f"{min(done, rollout.touched)} of {rollout.touched} available"
     return f"update to {rollout.target}: {whole}{', not switched yet' if rollout.blue_green else ''}"
@@ -116,6 +117,8 @@ def notes_of(state: ServiceState, settings: ServiceSettings | None, now: float) 
         notes.append(f"freeze: {covered} stand still {ends}, by {freeze.event.source}")
     elif settings is not None and (frozen := updates_frozen(state, settings, now)) is not None:
         notes.append(f"freeze: {frozen[0]}, {until_text(frozen[1], now, 'without end')}")
+    if settings is not None and edited_later(state, settings):
+        notes.append("edited: the configuration's revision was changed since the service took it. Deploy it to run it")
     if state.pending is not None:
         notes.append(f"pending: {state.pending.text}")
     if state.waiting is not None:
@@ -169,9 +172,9 @@ def summary_document(
 def step_document(state: ServiceState) -> dict[str, Any] | None:
     """The step of a rollout by steps as JSON: which of how many, from 1, its size, and until when it pauses."""
     rollout = running_of(state.rollout)
-    if not isinstance(rollout, Advancing | Judging) or rollout.step >= len(rollout.steps):
+    step = rollout.current_step if isinstance(rollout, Advancing | Judging) else None
+    if step is None:
         return None
-    step = rollout.steps[rollout.step]
     return {
         "number": rollout.step + 1,
         "of": len(rollout.steps),

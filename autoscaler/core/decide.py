@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from autoscaler.core.actions import Outcome
 from autoscaler.core.commands import obey
 from autoscaler.core.convergence import converge
-from autoscaler.core.deployments import accept_deployment, configured_event, note_resolution
+from autoscaler.core.deployments import accept_deployment, configured_event, edited_later, note_resolution
 from autoscaler.core.draft import Draft, because, known_event
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.freezing import updates_frozen
@@ -168,5 +168,8 @@ def _configure_again(draft: Draft, settings: ServiceSettings, rollout: Retiring 
         return
     bounds = settings.bounds
     demand = max(bounds.min, min(bounds.initial, bounds.max)) if draft.state.revision else 0
-    reason = because("configured", "the service is configured again", demand=demand)
+    text = "the service is configured again"
+    if edited_later(draft.state, settings):
+        text += f", and revision {draft.state.revision} runs: the changed one counts once it is deployed"
+    reason = because("configured", text, demand=demand)
     draft.add("decided", "service", reason, rollout=Idle(), demand=demand, setbacks=())

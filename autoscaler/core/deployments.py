@@ -267,6 +267,16 @@ def serving(state: ServiceState) -> int | None:
     return former.number if former is not None else None
 
 
+def edited_later(state: ServiceState, settings: ServiceSettings) -> bool:
+    """Whether the configuration's own revision was changed after the service took it, to other than what runs: it
+    counts once, so that the change does nothing by itself."""
+    spec, current = settings.revision, state.current
+    if spec is None or current is None or current.spec.unresolved == spec:
+        return False
+    taken = [r.event.id for r in state.revisions if r.event is not None and r.event.source == CONFIGURATION_SOURCE]
+    return bool(taken) and taken[-1].partition("#")[0] != content_hash(spec)
+
+
 def configured_event(state: ServiceState, settings: ServiceSettings) -> EventRef | None:
     """The identity of the next try of the configuration's own first revision: its content, and from the second on a
     number.

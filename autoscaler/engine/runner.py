@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from autoscaler.core.actions import Action, Outcome, Remove, StopReplica
+from autoscaler.core.deployments import edited_later
 from autoscaler.core.records import Record
 from autoscaler.core.stimuli import Configured, DeploymentArrived, ImagesPruned, PolicyVote
 from autoscaler.engine.actuator import Actuator
@@ -227,6 +228,8 @@ class Runner:
             state = shard.states.get(service)
             if state is not None or settings.revision is not None:
                 shard.tell(service, Configured(now))
+            if state is not None and edited_later(state, settings):
+                log.warning("the configuration's revision was changed; deploy it to run it", service=service)
         self.shard = shard
         self._parts.began(shard)
         log.info("partition taken over", partition=self.partition, token=shard.record.token, services=len(shard.states))
