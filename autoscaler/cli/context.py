@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from autoscaler.configuration.block import locate
-from autoscaler.configuration.loading import Loaded, load, with_options
-from autoscaler.configuration.option_check import ValidateOptions
+from autoscaler.configuration.loading import Loaded, Unfinished, load, with_options
+from autoscaler.configuration.option_check import Complaint, ValidateOptions
 from autoscaler.configuration.settings import Configuration
 from autoscaler.configuration.vocabulary import nearest
 from autoscaler.errors import AutoscalerError, ConfigurationError, EventRejected, Problem, Refused, StreamError
@@ -93,17 +93,27 @@ def open_configuration(given: Path | None, cache_dir: Path | None = None, *, in_
 
     ``in_process``: also foreign plugins are loaded into this process, for a replay that asks them all the time.
     """
-    loaded = load(configuration_path(given), os.environ, cache_dir=cache_dir)
+    try:
+        loaded = load(configuration_path(given), os.environ, cache_dir=cache_dir)
+    except Unfinished as error:
+        _, plugins, problems = _with_plugins(error.rest, in_process=in_process)
+        plugins.kill()
+        raise ConfigurationError(list(dict.fromkeys([*error.problems, *problems]))) from error
+    loaded, plugins, problems = _with_plugins(loaded, in_process=in_process)
+    if problems:
+        plugins.kill()
+        raise ConfigurationError(problems)
+    return Opened(loaded, plugins)
+
+
+def _with_plugins(loaded: Loaded, *, in_process: bool) -> tuple[Loaded, PluginHost, list[Problem]]:
     plugins = load_plugins(loaded.configuration, in_process=in_process)
     problems = plugin_problems(loaded, plugins)
     try:
         loaded = with_options(loaded, validator_of(plugins))
     except ConfigurationError as error:
         problems += error.problems
-    if problems:
-        plugins.kill()
-        raise ConfigurationError(problems)
-    return Opened(loaded, plugins)
+    return loaded, plugins, problems
 
 
 def plugin_problems(loaded: Loaded, plugins: PluginHost) -> list[Problem]:
@@ -122,11 +132,12 @@ def plugin_problems(loaded: Loaded, plugins: PluginHost) -> list[Problem]:
 def validator_of(plugins: PluginHost) -> ValidateOptions:
     """What `load` asks about each ``with:``."""
 
-    def validate(use: str, given: Mapping[str, object], hook: str) -> tuple[Mapping[str, object], list[str]]:
+    def validate(use: str, given: Mapping[str, object], hook: str) -> tuple[Mapping[str, object], list[Complaint]]:
         options, problems = plugins.validate_options(use, given, hook)
-        texts = [f"{problem.path}: {problem.what}" if problem.path else problem.what for problem in problems]
+        usable = any(plugin.name == use and not plugin.error and hook in plugin.hooks for plugin in plugins.plugins)
         # `load` takes *what; remedy*, and a plugin's own validator writes sentences.
-        return options, [text.replace(". ", "; ", 1) for text in texts]
+        told = [(problem.path if usable else None, problem.what.replace(". ", "; ", 1)) for problem in problems]
+        return options, told
 
     return validate
 
@@ -149,9 +160,9 @@ def set_of_settings(configuration: Configuration) -> list[Any]:
     return list({id(settings): settings for settings in configuration.services.values()}.values())
 
 
-def print_json(document: Mapping[str, Any] | list[Any]) -> None:
-    """One document on stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+def print_json(document: Mapping[str, Any] | list[Any], indent: int | None = None) -> None:
+    """One document on stdout, on one line unless people read it as well."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=indent) + "\n")
     sys.stdout.flush()
 
 

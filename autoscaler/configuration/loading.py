@@ -7,7 +7,7 @@ that one pass shows all there is to mend.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -45,6 +45,14 @@ class Loaded:
     bodies: Mapping[str, Block]
     files: tuple[Path, ...] = ()
     """The files that the configuration names: they were readable when it was loaded."""
+
+
+class Unfinished(ConfigurationError):
+    """A configuration with errors; ``rest`` is what is valid of it, to find in one pass what else is wrong."""
+
+    def __init__(self, problems: Sequence[Problem], rest: Loaded) -> None:
+        super().__init__(problems)
+        self.rest = rest
 
 
 def load(
@@ -120,7 +128,10 @@ def _from_tree(gathered: Gathered, path: Path) -> Loaded:
     found.extend(listener_clashes(configuration, services.bodies))
     errors = [problem for problem in found if problem.severity == "error"]
     if errors:
-        raise ConfigurationError(list(dict.fromkeys(errors)))
+        bodies = services.bodies | {f"?{n}": body for n, (_, body) in enumerate(services.salvaged)}
+        parts = services.settings | {f"?{n}": settings for n, (settings, _) in enumerate(services.salvaged)}
+        rest = replace(configuration, services=MappingProxyType(parts))
+        raise Unfinished(list(dict.fromkeys(errors)), Loaded(rest, (), root, MappingProxyType(bodies)))
     warnings = [*found, *consequences(configuration, root, services.bodies)]
     warnings.sort(key=lambda problem: (problem.path, problem.what))
     configuration = replace(configuration, digest=digest_of(configuration))

@@ -14,8 +14,10 @@ from autoscaler.configuration.vocabulary import Step
 from autoscaler.core.settings import PolicyUse, ServiceSettings
 from autoscaler.errors import Problem
 
-ValidateOptions = Callable[[str, Mapping[str, object], str], tuple[Mapping[str, object], Sequence[str]]]
-"""Of a plugin's ``use``, options and hook: the options as validated, and what is wrong with them (*what; remedy*)."""
+Complaint = tuple[str | None, str]
+"""Where in the ``with:`` (``limits.0.name``; empty: the whole; None: the use itself), and *what; remedy*."""
+ValidateOptions = Callable[[str, Mapping[str, object], str], tuple[Mapping[str, object], Sequence[Complaint]]]
+"""Of a plugin's ``use``, options and hook: the options as validated, and what is wrong with them."""
 
 
 def check_options(
@@ -61,7 +63,13 @@ def _uses(
     found = []
     for index, use in enumerate(uses):
         options, complaints = validate(use.use, use.options, hook)
-        origin = locate(body, (*steps, index, "with"))
-        problems.extend(problem_at(origin, *sentence(text)) for text in complaints)
+        for place, text in complaints:
+            within = ("use",) if place is None else ("with", *_steps(place))
+            origin = locate(body, (*steps, index, *within))
+            problems.append(problem_at(origin, *sentence(text)))
         found.append(replace(use, options=frozen_options(options)))
     return tuple(found)
+
+
+def _steps(place: str) -> tuple[Step, ...]:
+    return tuple(int(step) if step.isdecimal() else step for step in place.split(".") if step)

@@ -88,8 +88,8 @@ class ServiceBuilder:
     _problems: list[Problem] = field(default_factory=list)
     _parts: dict[str, Any] = field(default_factory=dict)
 
-    def build(self, model: ServiceModel, body: Block) -> tuple[ServiceSettings | None, list[Problem]]:
-        """The settings, and everything that contradicts; None where no target can be told."""
+    def build(self, model: ServiceModel, body: Block) -> tuple[ServiceSettings, list[Problem]]:
+        """The settings, of no use where their target is empty, and everything that contradicts."""
         self._body, self._problems = body, []
         target = self._target(model)
         revision = self._revision(model, target)
@@ -110,7 +110,7 @@ class ServiceBuilder:
             revision=self._shared(revision),
             route=self._route(model, revision),
         )
-        return (settings if target else None), self._problems
+        return settings, self._problems
 
     def _shared(self, part: T) -> T:
         """The first part that is equal: thousands of services differ in a number or two, and share the rest."""

@@ -27,7 +27,7 @@ PATTERN_CHARS_MAX = 200
 NAME_REMEDY = "Use at most 63 of a-z, 0-9 and -, not at the start or end."
 
 Built = tuple[ServiceSettings, Block]
-Build = Callable[[ServiceModel, Block], tuple[ServiceSettings | None, list[Problem]]]
+Build = Callable[[ServiceModel, Block], tuple[ServiceSettings, list[Problem]]]
 
 
 @dataclass(slots=True)
@@ -41,6 +41,8 @@ class Services:
     bodies: dict[str, Block] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    salvaged: list[Built] = field(default_factory=list)
+    """What is valid of bodies that are not; in `settings` there is nothing of them."""
 
 
 def build_services(root: Block, build: Build) -> Services:
@@ -198,11 +200,16 @@ class _Builder:
             self._result.problems.extend(found)
             rest = salvage(ServiceModel, body)
             if rest is not None:
-                self._result.problems.extend(news(found, self._build(rest, body)[1]))
+                settings, problems = self._build(rest, body)
+                self._result.problems.extend(news(found, problems))
+                self._result.salvaged.append((settings, body))
             return None
         settings, problems = self._build(model, body)
         self._result.problems.extend(problems)
-        return None if settings is None else (settings, body)
+        if not settings.target:
+            self._result.salvaged.append((settings, body))
+            return None
+        return settings, body
 
 
 def expand(pattern: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ import yaml
 
 from autoscaler.configuration import load
 from autoscaler.configuration.explain import show
+from autoscaler.configuration.option_check import Complaint
 from autoscaler.configuration.schema import configuration_schema
 from autoscaler.configuration.settings import StreamSecurity, StreamSettings
 from autoscaler.configuration.starter import write_starter
@@ -263,10 +264,10 @@ def test_the_digest_changes_with_the_content_alone(tmp_path: Path) -> None:
 def test_the_plugin_host_may_change_options_and_refuse_them(tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def validate(use: str, options: Mapping[str, object], hook: str) -> tuple[Mapping[str, object], list[str]]:
+    def validate(use: str, options: Mapping[str, object], hook: str) -> tuple[Mapping[str, object], list[Complaint]]:
         asked.append(use)
         assert hook == "propose"
-        return {**options, "seen": True}, ["per_replica must be positive; raise it"] if options.get("bad") else []
+        return {**options, "seen": True}, [("per_replica", "must be positive; raise it")] if options.get("bad") else []
 
     path = written(tmp_path, SMALL + "templates: {t: {target: local, names: ['a-[0-99]'], policies: [{use: p}]}}\n")
     services = load(path, {}, validate_options=validate).configuration.services
@@ -274,10 +275,10 @@ def test_the_plugin_host_may_change_options_and_refuse_them(tmp_path: Path) -> N
     assert services["web"].policies[0].options == {"metric": "m", "per_replica": 5, "seen": True}
     assert services["a-1"] is services["a-2"]
 
-    path = written(tmp_path, a_service("policies: [{use: p, with: {bad: 1}}]"))
+    path = written(tmp_path, a_service("policies: [{use: p, with: {bad: 1, per_replica: 0}}]"))
     with pytest.raises(ConfigurationError) as caught:
         load(path, {}, validate_options=validate)
-    expected = "autoscaler.yaml:5 services.web.policies[0].with: per_replica must be positive. Raise it."
+    expected = "autoscaler.yaml:5 services.web.policies[0].with.per_replica: must be positive. Raise it."
     assert str(caught.value) == f"{tmp_path}/{expected}"
 
 
