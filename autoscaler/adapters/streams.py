@@ -20,6 +20,14 @@ def member_for(settings: StreamSettings, cluster: str) -> StreamMember:
     return EmbeddedMember(settings, cluster)
 
 
+def refuse_second_owner(settings: StreamSettings) -> None:
+    """Raise `StreamError` that names the process which owns an embedded stream already; a Kafka has room for many."""
+    if settings.kind == "embedded" and settings.path is not None:
+        from autoscaler.adapters.embedded.owner import OwnerLock  # noqa: PLC0415
+
+        OwnerLock(settings.path, settings.prefix).refuse_second()
+
+
 def client_for(settings: StreamSettings, cluster: str) -> StreamClient:
     """An unopened client, which publishes inputs and reads anything."""
     if settings.kind == "kafka":

@@ -7,7 +7,7 @@ import getpass
 import math
 import shlex
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,9 @@ from autoscaler.cli.context import (
 from autoscaler.cli.options import Config, Json, Service, chosen, group
 from autoscaler.cli.phrases import seconds_of
 from autoscaler.configuration.settings import Configuration
+from autoscaler.configuration.vocabulary import nearest
 from autoscaler.core.facts import EventRef
+from autoscaler.core.settings import ServiceSettings
 from autoscaler.errors import ConfigurationError
 from autoscaler.ports.stream import Place, Topic
 
@@ -95,6 +97,7 @@ def _metric(
         else:
             listed = [{"name": name, "value": value, "revision": revision} for name, value in samples.items()]
             event = samples_event(service, listed, ref.source, at, ref.id)
+        _note_misspelt(service, samples, configuration.services[service])
         place = asyncio.run(_publish(configuration, Topic.METRICS, service, ref, event))
         _print_published(ref, place, as_json=as_json)
 
@@ -115,9 +118,28 @@ def _samples(values: Sequence[str]) -> dict[str, float]:
     return samples
 
 
+def _note_misspelt(service: str, samples: Mapping[str, float], settings: ServiceSettings) -> None:
+    """Say of each name that is nearly one which a policy's options name: a policy waits for its metric in silence."""
+    named = {text for use in settings.policies for text in _texts_in(use.options)}
+    for name in samples:
+        match = "" if name in named else nearest(name, sorted(named))
+        if match:
+            say(f'note: no policy of {service} names {name}. Did you mean "{match}"?')
+
+
+def _texts_in(options: object) -> Iterator[str]:
+    if isinstance(options, str):
+        yield options
+    elif isinstance(options, Mapping):
+        for value in options.values():
+            yield from _texts_in(value)
+    elif isinstance(options, Sequence):
+        for value in options:
+            yield from _texts_in(value)
+
+
 async def _publish(configuration: Configuration, topic: Topic, service: str, ref: EventRef, event: bytes) -> Place:
-    from autoscaler.cli.reading import opened_client
-    from autoscaler.cli.waiting import Sending, publish
+    from autoscaler.cli.connecting import Sending, opened_client, publish
 
     async with opened_client(configuration, looks=False) as client:
         return await publish(client, Sending(topic, service, ref, event))
@@ -238,8 +260,8 @@ async def _follow(
     configuration: Configuration, service: str, ref: EventRef, event: bytes, timeout_s: float, *, as_json: bool
 ) -> int:
     from autoscaler.cli.commands import progress_line, settled_document
-    from autoscaler.cli.reading import opened_client
-    from autoscaler.cli.waiting import Sending, publish_and_wait
+    from autoscaler.cli.connecting import Sending, opened_client
+    from autoscaler.cli.waiting import publish_and_wait
 
     async with opened_client(configuration, looks=False) as client:
         if not as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import CommandError, ending, print_json, read_configuration, unknown_service, wrong_usage
+from autoscaler.cli.latest_samples import Latest, latest_samples
 from autoscaler.cli.options import Config, Json, Service, chosen
 from autoscaler.cli.phrases import age_text, ago, moment_of, stamp
 from autoscaler.cli.pool import PROCESSES
-from autoscaler.cli.reading import Entry, entries_backwards, is_decision, opened_client, snapshot
+from autoscaler.cli.reading import Entry, entries_backwards, is_decision, snapshot
 from autoscaler.cli.service_view import decision_document, notes_of, operation_text, revision_text
 from autoscaler.cli.tables import STYLES, print_text
 from autoscaler.cli.why_not import ACTIONS, Obstacle, obstacles
@@ -32,6 +35,8 @@ class Story:
     state: ServiceState
     decision: Entry | None
     evaluation: Entry | None
+    latest: tuple[Latest, ...] = ()
+    """The newest samples now; of the past none."""
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +73,7 @@ def _explain(
         if why_not is not None:
             _show_obstacles(configuration, story, why_not, as_json=as_json)
         elif as_json:
-            print_json(_document(story))
+            print_json(_document(story, time.time()))
         else:
             _tell(configuration, story, past=moment is not None)
 
@@ -99,9 +104,11 @@ async def _read(configuration: Configuration, service: str, moment: float | None
             if entry.data["proposals"]:
                 evaluation = entry
                 break
+        looked_at = [str(reading["signal"]) for reading in evaluation.data["inputs"]] if evaluation else []
+        latest = await latest_samples(client, service, looked_at) if moment is None else []
     if decision is None and moment is not None:
         raise CommandError(f"no decision is kept from {stamp(moment)} or before", "Ask for a later time.", service)
-    return Story(state, decision, evaluation)
+    return Story(state, decision, evaluation, tuple(latest))
 
 
 def winner_of(evaluation: Entry) -> str:
@@ -110,7 +117,7 @@ def winner_of(evaluation: Entry) -> str:
     return str(conclusion["winner"]) if isinstance(conclusion, Mapping) else ""
 
 
-def _document(story: Story) -> dict[str, Any]:
+def _document(story: Story, now: float) -> dict[str, Any]:
     evaluation = decision_document(story.evaluation)
     if evaluation is not None and story.evaluation is not None:
         evaluation["winner"] = winner_of(story.evaluation)
@@ -120,6 +127,10 @@ def _document(story: Story) -> dict[str, Any]:
         "revision": story.state.revision or None,
         "decision": decision_document(story.decision),
         "evaluation": evaluation,
+        "signals": [
+            {"signal": one.name, "value": one.value, "age_s": None if one.at is None else round(now - one.at, 3)}
+            for one in story.latest
+        ],
     }
 
 
@@ -141,8 +152,25 @@ def _tell(configuration: Configuration, story: Story, *, past: bool) -> None:
         if story.evaluation is not None:
             _tell_decision("Last change in what the policies come to", story.evaluation, now)
             _tell_evaluation(story.evaluation)
+    if not past:
+        _tell_latest(configuration, story, now)
     if story.evaluation is None:
         print_text(Text("\n  No policy has been evaluated yet: scaling signals are needed for that.", "dim"))
+
+
+def _tell_latest(configuration: Configuration, story: Story, now: float) -> None:
+    """The signals as they are now: the evaluation above may be old, and what does not change it is not recorded."""
+    settings = configuration.services.get(story.state.service)
+    max_age_s = settings.scaling.max_age_s if settings is not None else math.inf
+    rows = []
+    for one in story.latest:
+        if one.value is None or one.at is None:
+            rows.append((" ", one.name, "unknown", "no sample among the newest events"))
+        else:
+            age_s = max(0.0, now - one.at)
+            stale = f", past max_age {age_text(max_age_s)}: unknown" if age_s > max_age_s else ""
+            rows.append((" ", one.name, f"{one.value:g}", f"{age_text(age_s)} old{stale}"))
+    _section("signals now", rows)
 
 
 def _tell_decision(title: str, entry: Entry, now: float) -> None:

@@ -1,5 +1,5 @@
-"""How the program's own log looks: a console on a terminal, JSON lines otherwise, always on stderr, never with local
-variables."""
+"""How the program's own log looks: text on a terminal, JSON lines otherwise, or as it was asked for; always on stderr,
+never with local variables."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ import sys
 
 import structlog
 
+from autoscaler.cli.context import wrong_usage
 
-def set_up_logging(level: str = "info") -> None:
-    """Send structlog and the standard library's loggers to stderr in one form. ``level``: debug, info, warning,
-    error."""
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+
+
+def set_up_logging(level: str = "info", form: str | None = None) -> None:
+    """Send structlog and the standard library's loggers to stderr in one form. ``level`` and ``form``: one of `LEVELS`
+    and `FORMATS`, else `CommandError` (usage); without ``form`` text on a terminal and JSON elsewhere."""
+    if level.lower() not in LEVELS:
+        raise wrong_usage("is no level", f"Write {', '.join(LEVELS[:-1])} or {LEVELS[-1]}.", "--log-level")
+    if form is not None and form not in FORMATS:
+        raise wrong_usage("is no format", f"Write {' or '.join(FORMATS)}.", "--log-format")
     number = logging.getLevelNamesMapping()[level.upper()]
-    plain = not sys.stderr.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if not sys.stderr.isatty()
-        else structlog.dev.ConsoleRenderer(colors=not plain)
-    )
+    at_terminal = sys.stderr.isatty()
+    plain = not at_terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    as_json = form == "json" if form is not None else not at_terminal
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=not plain)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import ending, print_json, read_configuration, say, unknown_service
 from autoscaler.cli.options import Config, Json, SomeService, chosen
 from autoscaler.cli.phrases import age_text, ago
@@ -20,7 +21,6 @@ from autoscaler.cli.reading import (
     entries_backwards,
     is_decision,
     newest_decision,
-    opened_client,
     snapshot,
 )
 from autoscaler.cli.service_view import (
@@ -37,11 +37,14 @@ from autoscaler.cli.service_view import (
 from autoscaler.cli.tables import at_terminal, print_pairs, print_rows
 from autoscaler.configuration.settings import Configuration
 from autoscaler.core.state import ServiceState
+from autoscaler.errors import StreamError
 from autoscaler.ports.stream import StreamClient, partition_of
 
 LOOK_BACK_MAX = 20_000
 """Audit messages of a partition that an overview looks back over for last decisions; `status SERVICE` looks further."""
 WATCH_S = 2.0
+MEMBERS_S = 3.0
+"""How long the stream may take to say who is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class _Seen:
     states: Mapping[str, ServiceState]
     decisions: Mapping[str, Entry]
     pool: PoolView | None
+    members: int | None
+    """Members at work; None where nobody could tell."""
     now: float
 
     def target_of(self, service: str) -> str:
@@ -105,7 +110,16 @@ async def _look(configuration: Configuration, service: str | None) -> _Seen:
                 raise unknown_service(service, configuration.services)
             decisions = await _decisions(client, states, service)
             pool = await looking
-    return _Seen(configuration, dict(sorted(states.items())), decisions, pool, time.time())
+        members = await _members(client)
+    return _Seen(configuration, dict(sorted(states.items())), decisions, pool, members, time.time())
+
+
+async def _members(client: StreamClient) -> int | None:
+    try:
+        async with asyncio.timeout(MEMBERS_S):
+            return await client.members()
+    except (StreamError, TimeoutError):
+        return None
 
 
 async def _decisions(client: StreamClient, states: Mapping[str, ServiceState], service: str | None) -> dict[str, Entry]:
@@ -132,7 +146,7 @@ async def _decisions(client: StreamClient, states: Mapping[str, ServiceState], s
 def _show(seen: _Seen, service: str | None, *, as_json: bool) -> None:
     if as_json:
         documents = [_document(seen, state, whole=service is not None) for state in seen.states.values()]
-        print_json(documents[0] if service is not None else {"services": documents})
+        print_json(documents[0] if service is not None else {"members": seen.members, "services": documents})
         return
     if service is None:
         _show_all(seen)
@@ -141,6 +155,8 @@ def _show(seen: _Seen, service: str | None, *, as_json: bool) -> None:
     if seen.pool is not None:
         for problem in seen.pool.problems:
             say(f"note: {problem}")
+    if seen.members == 0:
+        say("note: no autoscaler runs, so that nothing changes. Start `autoscaler run`")
     if any(seen.actual(state)[1] == "state" for state in seen.states.values()):
         say("note: ~ counts replicas from the state, as their hosts could not be asked")
 
@@ -152,6 +168,7 @@ def _document(seen: _Seen, state: ServiceState, *, whole: bool) -> dict[str, Any
     if whole:
         document["replicas"] = replica_documents(state, seen.pool)
         document["revisions"] = [revision_document(revision) for revision in state.revisions]
+        document["members"] = seen.members
         document["notes"] = notes_of(state, settings, seen.now)
     return document
 

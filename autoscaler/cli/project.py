@@ -193,7 +193,7 @@ def _schema(
         from autoscaler.events.contract import schemas, write_contract
 
         if directory is None:
-            print_json({"configuration": configuration_schema(), "events": schemas()})
+            print_json({"configuration": configuration_schema(), "events": schemas()}, indent=2)
             return
         try:
             written = write_contract(directory)

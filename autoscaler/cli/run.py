@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import structlog
 import typer
 
-from autoscaler.cli.context import EXIT_DONE, EXIT_FAILED, Opened, fail, open_configuration
+from autoscaler.cli.context import EXIT_DONE, EXIT_FAILED, CommandError, Opened, fail, open_configuration
 from autoscaler.cli.logs_setup import set_up_logging
-from autoscaler.errors import AutoscalerError, TargetError
+from autoscaler.errors import AutoscalerError, StreamError, TargetError
 
 if TYPE_CHECKING:
     from autoscaler.adapters.http.server import HttpServer
@@ -36,13 +36,17 @@ def register(app: typer.Typer) -> None:
         observe: Annotated[
             bool, typer.Option("--observe", help="Decide and record beside the live members; act on nothing.")
         ] = False,
-        log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+        log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
+        log_format: Annotated[
+            str | None,
+            typer.Option(metavar="text|json", help="Default: text on a terminal, else json.", show_default=False),
+        ] = None,
     ) -> None:
         """Run the service until SIGTERM or Ctrl-C; the replicas go on."""
         from autoscaler.engine import failpoints
 
-        set_up_logging(log_level)
         try:
+            set_up_logging(log_level, log_format)
             failpoints.arm(os.environ.get("AUTOSCALER_FAILPOINT", ""))
             opened = open_configuration(config or context.obj)
             asyncio.run(_serve(opened, observe=observe))
@@ -62,8 +66,9 @@ async def _listen(server: HttpServer, *, required: bool) -> None:
 
 async def _serve(opened: Opened, *, observe: bool) -> None:
     from autoscaler.adapters.http.server import HttpServer
+    from autoscaler.adapters.streams import refuse_second_owner
     from autoscaler.cli.feeds import Feeds
-    from autoscaler.cli.wiring import group_of, member_parts
+    from autoscaler.cli.wiring import group_of, member_parts, observing
     from autoscaler.configuration.member import hold_member, lock_directory
     from autoscaler.configuration.settings import HttpSettings
     from autoscaler.engine.face import MemberFace
@@ -71,6 +76,11 @@ async def _serve(opened: Opened, *, observe: bool) -> None:
     from autoscaler.engine.watchdog import Watchdog
 
     configuration = opened.configuration
+    try:
+        refuse_second_owner((observing(configuration) if observe else configuration).stream)
+    except StreamError as error:
+        opened.plugins.kill()
+        raise CommandError(str(error).removesuffix("."), path="stream.path") from error
     # An observer has a group of its own, and takes no live member's id.
     named = replace(configuration, cluster=group_of(configuration, observe=observe))
     held = hold_member(named, lock_directory(configuration, os.environ))

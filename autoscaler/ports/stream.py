@@ -192,6 +192,9 @@ class StreamClient(Protocol):
         """Committed messages in order per partition, from ``start`` (default: the oldest) to the present end, or for
         ever with ``follow``. ``partition`` None: all of them."""
 
+    async def members(self) -> int:
+        """How many members of the cluster are at work, or stand by. Raises `StreamError` where that cannot be told."""
+
     async def close(self) -> None:
         """Let go of everything within a few seconds."""
 

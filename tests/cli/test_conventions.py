@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import typer
 
+from autoscaler.cli.catalogue import COMMANDS
 from autoscaler.cli.main import app
 from tests.cli.instance import PROGRAM, Project, call, clean_environment
 
@@ -39,7 +40,8 @@ ONE_SERVICE = frozenset(
 def commands() -> Iterator[tuple[str, Any]]:
     """Each command with its words."""
     root: Any = typer.main.get_command(app)
-    for name, command in root.commands.items():
+    for name in COMMANDS:
+        command = root.load(name)
         if hasattr(command, "commands"):
             for below, sub in command.commands.items():
                 yield f"{name} {below}", sub
@@ -57,6 +59,23 @@ def words(command: str) -> list[str]:
 
 def test_commands_are_those_of_the_surface() -> None:
     assert {name.split()[0] for name, _ in commands()} == SURFACE
+
+
+def test_list_of_commands_says_what_each_says_of_itself() -> None:
+    root: Any = typer.main.get_command(app)
+    for name, listed in COMMANDS.items():
+        assert root.load(name).help.splitlines()[0] == listed.says, name
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["nonsense"], ["emit", "--help"]])
+def test_commands_that_are_not_asked_for_are_not_imported(argv: list[str]) -> None:
+    program = (
+        "import sys\nfrom autoscaler.cli.main import app\n"
+        f"try:\n    app({argv!r})\nfinally:\n    print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=clean_environment(), capture_output=True, check=False)
+    loaded = done.stderr.decode().splitlines()[-1].split()
+    assert not {"structlog", "aiokafka", "numpy", "docker", "uvicorn", "httpx", "autoscaler.cli.run"} & set(loaded)
 
 
 def test_every_command_says_what_it_does() -> None:
@@ -216,3 +235,19 @@ def test_run_refuses_a_wrong_configuration_with_exit_2(project: Project) -> None
     Path(project.file).write_text("cluster: UPPER\n")
     result = project.call("run")
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_second_owner_of_an_embedded_stream_ends_at_once_and_names_the_first(live: Project) -> None:
+    assert live.process is not None
+    result = live.call("run")
+    assert (result.exit_code, result.stdout) == (1, "")
+    said = f"stream.path: the embedded stream is owned by process {live.process.pid} (lock "
+    assert said in result.stderr
+    assert "Stop it, or use stream.kind kafka for several members.\n" in result.stderr
+
+
+@pytest.mark.parametrize(("option", "value"), [("--log-level", "loud"), ("--log-format", "xml")])
+def test_log_that_there_is_not_is_wrong_usage(project: Project, option: str, value: str) -> None:
+    result = project.call("run", option, value)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"autoscaler: {option}: is no " in result.stderr

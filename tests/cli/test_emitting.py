@@ -19,6 +19,12 @@ def test_metric_scales_the_service(live: Project) -> None:
     assert shown["actual_from"] == "hosts"
 
 
+def test_metric_whose_name_is_nearly_right_is_sent_with_a_note(project: Project) -> None:
+    sent = project.call("emit", "metric", "shop", "request_per_second=140", "requests_per_second=1", "other=3")
+    assert sent.exit_code == 0
+    assert sent.stderr == 'note: no policy of shop names request_per_second. Did you mean "requests_per_second"?\n'
+
+
 def test_deployment_is_followed_to_applied(live: Project) -> None:
     done = live.deploy("checkout", "two", "--version", "2.0", "--id", "d-1")
     assert done.exit_code == 0, done.stderr

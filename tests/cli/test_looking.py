@@ -63,3 +63,20 @@ def test_service_that_left_the_configuration_is_still_shown(at_rest: Project) ->
     assert shown["configured"] is False
     assert "poster  (not configured any more)" in at_rest.call("status", "poster").stdout
     assert at_rest.call("emit", "metric", "poster", "a=1").exit_code == 1
+
+
+def test_whether_an_autoscaler_runs_is_said(live: Project, at_rest: Project) -> None:
+    assert (live.json("status")["members"], live.json("status", "shop")["members"]) == (1, 1)
+    assert "no autoscaler runs" not in live.call("status").stderr
+    assert (at_rest.json("status")["members"], at_rest.json("status", "shop")["members"]) == (0, 0)
+    assert (
+        "note: no autoscaler runs, so that nothing changes. Start `autoscaler run`\n" in at_rest.call("status").stderr
+    )
+
+
+def test_revision_that_was_edited_in_the_file_is_noted(at_rest: Project) -> None:
+    assert at_rest.json("status", "shop")["notes"] == []
+    file = at_rest.directory / "autoscaler.yaml"
+    file.write_text(file.read_text().replace("server.py, one]", "server.py, other]"))
+    (note,) = at_rest.json("status", "shop")["notes"]
+    assert note.startswith("edited: the configuration's revision was changed since the service took it.")

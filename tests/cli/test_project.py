@@ -134,3 +134,30 @@ def test_looking_where_no_stream_is_makes_none(project: Project, command: str) -
     assert told["path"] == "stream.path"
     assert told["remedy"] == "Start `autoscaler run`, or correct stream.path."
     assert not (project.directory / "stream.db").exists()
+
+
+def test_check_finds_in_one_pass_what_the_file_and_what_the_plugins_say(project: Project) -> None:
+    file = Path(project.file)
+    policies = "policies: [{use: target_valu}, {use: target_value, with: {metrc: a, per_replica: 50}}]"
+    bodies = [
+        f"  one: {{replicas: {{min: 5, max: 2}}, {policies}}}",
+        "  two: {target: nowhere, policies: [{use: nobody}]}",
+        "  three: {replicas: {mn: 1}, policies: [{use: steps}]}",
+    ]
+    file.write_text(file.read_text() + "\n".join(bodies) + "\n")
+    told = json.loads(project.call("check", "--json").stdout)
+    assert [problem["path"] for problem in told["problems"]] == [
+        "services.one.policies[0].use",
+        "services.one.policies[1].with.metrc",
+        "services.one.policies[1].with.metric",
+        "services.one.replicas.max",
+        "services.three.policies[0].use",
+        "services.three.replicas.mn",
+        "services.two.policies[0].use",
+        "services.two.target",
+    ]
+    assert all(problem["line"] for problem in told["problems"])
+
+
+def test_schemas_are_printed_for_people_to_read() -> None:
+    assert len(call("schema", "--json").stdout.splitlines()) > 100

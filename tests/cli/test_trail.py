@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import sqlite3
 import subprocess
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from autoscaler.cli.connecting import opened_client
+from autoscaler.cli.context import read_configuration
+from autoscaler.cli.latest_samples import Latest, latest_samples
 from autoscaler.ledger.audit import read_audit
 from autoscaler.ledger.chain import verify_chain
 from tests.cli.instance import PROGRAM, Project, clean_environment, eventually
@@ -140,6 +146,30 @@ def test_explanation_tells_inputs_proposals_guards_and_winner(live: Project) -> 
     text = live.call("explain", "leaflet").stdout
     for part in ("Last ", "inputs", "> target_value  scale to 9", "9 -> 4", "at most 4 replicas", "result  4 replicas"):
         assert part in text
+
+
+def test_newest_sample_of_each_metric_is_found(project: Project) -> None:
+    project.call("emit", "metric", "shop", "requests_per_second=10", "--time", "10m")
+    project.call("emit", "metric", "shop", "requests_per_second=12", "--time", "5s")
+    project.call("emit", "metric", "shop", "queue=3", "--time", "9m")
+    project.call("emit", "metric", "shop", "queue=2", "--time", "10m")
+    configuration = read_configuration(Path(project.file))
+
+    async def look() -> list[Latest]:
+        async with opened_client(configuration) as client:
+            return await latest_samples(client, "shop", ["requests_per_second", "errors"])
+
+    found = asyncio.run(look())
+    assert [(one.name, one.value) for one in found] == [("errors", None), ("queue", 3), ("requests_per_second", 12)]
+
+
+def test_signal_past_its_age_is_told_as_unknown(live: Project) -> None:
+    live.call("emit", "metric", "checkout", "errors=33", "--time", "10m")
+    signals = {one["signal"]: one for one in live.json("explain", "checkout")["signals"]}
+    assert signals["errors"]["value"] == 33
+    assert 599 < signals["errors"]["age_s"] < 700
+    text = live.call("explain", "checkout").stdout
+    assert re.search(r"signals now\n(.*\n)*?    errors +33 +10m old, past max_age 60s: unknown\n", text)
 
 
 def test_why_not_names_the_clamp(live: Project) -> None:

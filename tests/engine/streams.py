@@ -208,5 +208,8 @@ class MemoryClient:
             for message in self.log.topics[topic, number]:
                 yield Place(topic, number, message.offset), message
 
+    async def members(self) -> int:
+        return len(self.log.readers)
+
     async def close(self) -> None:
         """Nothing to let go of."""

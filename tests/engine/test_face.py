@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +14,7 @@ import pytest
 from autoscaler.adapters.http.server import HttpServer
 from autoscaler.configuration.settings import HttpSettings
 from autoscaler.engine import face as face_module
-from autoscaler.errors import StreamError
+from autoscaler.errors import StreamError, TargetError
 from autoscaler.ports.router import Counts
 from autoscaler.ports.stream import Topic
 from tests.engine.instances import AtWork, RecordingRouter, at_work, deployment, eventually, verdicts
@@ -109,6 +111,24 @@ async def test_a_service_is_shown_as_the_stream_has_it() -> None:
         whole = (await client.get("/api/v1/services/web")).json()
         assert [replica["slot"] for replica in whole["replicas"]] == [0]
         assert (await client.get("/api/v1/services/nobody")).status_code == 404
+
+
+async def test_its_first_page_leads_to_the_others() -> None:
+    async with at_work(MemoryLog()) as working, browsing(working) as client:
+        await working.rests()
+        page = await client.get("/")
+        assert page.headers["content-type"].startswith("text/html")
+        links = re.findall(r'href="([^"]*)"', page.text)
+        assert [(await client.get(f"/{link}")).status_code for link in links] == [200] * 4
+
+
+async def test_an_address_that_is_taken_is_an_error_and_no_exit() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        async with at_work(MemoryLog()) as working:
+            server = HttpServer(HttpSettings("127.0.0.1", port), working.face)
+            with pytest.raises(TargetError, match=rf"^http.listen: 127.0.0.1:{port} is taken. Choose another port"):
+                await server.start()
 
 
 async def test_every_sample_that_was_read_is_counted_once() -> None:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from autoscaler.adapters.embedded import log
 from autoscaler.adapters.embedded.bell import Bell, ring_all
 from autoscaler.adapters.embedded.database import Database, database_path, transaction
+from autoscaler.adapters.embedded.owner import OwnerLock
 from autoscaler.adapters.topics import refuse_oversize, topic_name
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import StreamError
@@ -101,6 +102,10 @@ class EmbeddedClient:
                 ends = await self.ends(topic)
         finally:
             bell.unhang()
+
+    async def members(self) -> int:
+        """One while there is an owner, else none."""
+        return int(OwnerLock(self._opened(self._path), self._settings.prefix).holder() is not None)
 
     async def close(self) -> None:
         """Let go of everything within a few seconds."""

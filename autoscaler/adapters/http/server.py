@@ -4,6 +4,8 @@ nothing."""
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from typing import Any, Protocol
 
 import uvicorn
@@ -11,11 +13,22 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from autoscaler.configuration.settings import HttpSettings
 from autoscaler.errors import TargetError
+
+INDEX = """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>autoscaler</title></head>
+<body><h1>autoscaler</h1>
+<ul>
+<li><a href="api/v1/services">api/v1/services</a>: the services of this member as they are now</li>
+<li><a href="metrics">metrics</a>: for Prometheus</li>
+<li><a href="healthz">healthz</a>, <a href="readyz">readyz</a>: whether it works, and is ready to</li>
+</ul></body></html>
+"""
 
 
 class Face(Protocol):
@@ -54,6 +67,7 @@ class HttpServer:
         """The ASGI application."""
         return Starlette(
             routes=[
+                Route("/", self._index),
                 Route("/healthz", self._healthz),
                 Route("/readyz", self._readyz),
                 Route("/metrics", self._metrics),
@@ -75,11 +89,7 @@ class HttpServer:
             ssl_certfile=str(settings.cert_file) if settings.cert_file else None,
             ssl_keyfile=str(settings.key_file) if settings.key_file else None,
         )
-        try:
-            listening = config.bind_socket()
-        except SystemExit:
-            text = f"http.listen: {settings.host}:{settings.port} is taken. Choose another port or end what holds it"
-            raise TargetError(text, "refused") from None
+        listening = _bound(settings.host, settings.port)
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]), name="http")
@@ -89,6 +99,9 @@ class HttpServer:
         if self._server is not None and self._task is not None:
             self._server.should_exit = True
             await asyncio.wait({self._task}, timeout=4.0)
+
+    async def _index(self, request: Request) -> Response:
+        return HTMLResponse(INDEX)
 
     async def _healthz(self, request: Request) -> Response:
         stalled = self._face.healthy()
@@ -109,3 +122,17 @@ class HttpServer:
         if found is None:
             return JSONResponse({"error": "no such service in this member"}, status_code=404)
         return JSONResponse(found)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket on that address. Uvicorn's own way to bind one ends the process where the address is taken."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        taken = error.errno == errno.EADDRINUSE
+        what = "is taken. Choose another port or end what holds it" if taken else f"cannot be used: {error.strerror}"
+        raise TargetError(f"http.listen: {host}:{port} {what}", "refused") from error
+    return listening

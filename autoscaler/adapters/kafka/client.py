@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import OffsetOutOfRangeError, for_code
 
 from autoscaler.adapters.kafka.connection import connection_options, let_go, translated, within
 from autoscaler.adapters.kafka.connection import start as start_client
@@ -121,6 +122,20 @@ class KafkaClient:
         finally:
             self._readers.discard(consumer)
             await let_go(consumer, 2.0)
+
+    async def members(self) -> int:
+        """The members of the consumer group."""
+        doing = f"ask for the members of {self._cluster}"
+        admin = AIOKafkaAdminClient(**self._options)
+        try:
+            await start_client(admin, self._options, "connect to Kafka")
+            (answer,) = await within(STALL_S, admin.describe_consumer_groups([self._cluster]), doing)
+        finally:
+            await let_go(admin, 2.0)
+        ((error, _, _, _, _, members, *_),) = answer.groups
+        if error:
+            raise StreamError(f"{doing}: {for_code(error).__name__}")
+        return len(members)
 
     async def close(self) -> None:
         """Let go of everything within a few seconds."""
