@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from autoscaler.adapters.prometheus.source import PrometheusSource
-from autoscaler.configuration.settings import Configuration
+from autoscaler.configuration.settings import Configuration, PrometheusSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.engine.member import Member
 from autoscaler.engine.poller import Poller
@@ -19,7 +18,7 @@ from autoscaler.engine.replica_monitor import ReplicaMonitor, ReplicaSample
 from autoscaler.events.envelope import STRUCTURED_HEADERS
 from autoscaler.events.moments import write_time
 from autoscaler.events.writing import samples_event
-from autoscaler.ports.metrics import PolledSample
+from autoscaler.ports.metrics import MetricsSource, PolledSample
 from autoscaler.ports.stream import Topic
 from autoscaler.ports.target import Prunes
 
@@ -30,7 +29,7 @@ class Feeds:
     def __init__(self, configuration: Configuration, member: Member) -> None:
         self._member = member
         self._source = f"/eventscaler/{configuration.cluster}/{member.parts.member_id}"
-        self._sources = [PrometheusSource(settings) for settings in configuration.prometheus]
+        self._sources = [_source(settings) for settings in configuration.prometheus]
         self._tasks: list[asyncio.Task[None]] = []
         clock = member.parts.clock.wall
         self._poller = Poller(self._sources, self._publish, member.owned_services, clock)
@@ -83,6 +82,13 @@ class Feeds:
         listed = [_as_sample(sample) for sample in samples]
         value = samples_event(service, listed, self._source, id=samples[0].id)
         await self._member.parts.client.publish(Topic.METRICS, service.encode(), value, STRUCTURED_HEADERS)
+
+
+def _source(settings: PrometheusSettings) -> MetricsSource:
+    # Its client is imported where somebody is polled.
+    from autoscaler.adapters.prometheus.source import PrometheusSource
+
+    return PrometheusSource(settings)
 
 
 def _as_sample(sample: PolledSample) -> dict[str, object]:
