@@ -10,10 +10,11 @@ from autoscaler.configuration.cluster_build import is_loopback
 from autoscaler.configuration.complaints import problem_at
 from autoscaler.configuration.settings import Configuration, HostSettings, TargetSettings
 from autoscaler.configuration.update_build import health_verdict_s
-from autoscaler.configuration.vocabulary import Step
+from autoscaler.configuration.vocabulary import Step, nearest
 from autoscaler.core.quantities import format_duration
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.errors import Problem
+from autoscaler.ports.metrics import OWN_METRICS
 
 
 def consequences(configuration: Configuration, root: Block, bodies: Mapping[str, Block]) -> list[Problem]:
@@ -23,12 +24,15 @@ def consequences(configuration: Configuration, root: Block, bodies: Mapping[str,
     for name, settings in configuration.services.items():
         groups.setdefault(id(settings), []).append(name)
     periods = _periods(configuration)
+    queried = _queried(configuration)
     for names in groups.values():
         settings, body = configuration.services[names[0]], bodies[names[0]]
         polled = max((periods[name] for name in names if name in periods), default=0.0)
         for steps, what, remedy in _service(settings, configuration.targets[settings.target], polled):
             more = f" ({names[0]} and {len(names) - 1} more services)" if len(names) > 1 else ""
             found.append(problem_at(locate(body, steps), what + more, remedy, severity="warning"))
+        for name in names:
+            found.extend(_unsent(name, settings, body, queried.get(name)))
     if not configuration.services:
         found.append(problem_at(root.origin("services"), "no service is configured", "Add one.", severity="warning"))
     return found
@@ -41,6 +45,26 @@ def _periods(configuration: Configuration) -> dict[str, float]:
         for service in source.queries:
             periods[service] = max(periods.get(service, 0.0), source.every_s)
     return periods
+
+
+def _queried(configuration: Configuration) -> dict[str, set[str]]:
+    """The metrics that are polled for each service that is polled."""
+    found: dict[str, set[str]] = {}
+    for source in configuration.prometheus:
+        for service, queries in source.queries.items():
+            found.setdefault(service, set()).update(queries)
+    return found
+
+
+def _unsent(service: str, settings: ServiceSettings, body: Block, queried: set[str] | None) -> Iterator[Problem]:
+    """Metrics that policies name and that no query sends. Of a service that nobody polls, anything may be sent."""
+    for index, use in enumerate(settings.policies if queried is not None else ()):
+        metric = use.options.get("metric")
+        if isinstance(metric, str) and queried is not None and metric not in queried | OWN_METRICS:
+            what = f"no query sends {metric} for {service}: unknown unless another source does"
+            near = nearest(metric, queried)
+            remedy = f'Did you mean "{near}"?' if near else "Add the query under metrics.prometheus."
+            yield problem_at(locate(body, ("policies", index, "with", "metric")), what, remedy, severity="warning")
 
 
 def _engines(configuration: Configuration, root: Block) -> Iterator[Problem]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+OWN_METRICS = frozenset({"cpu_cores", "memory_bytes", "replicas_ready", "replicas_restarts_total", "requests_held"})
+"""What members publish by themselves: of the replicas that run, and of requests that wait for one."""
+
 
 @dataclass(frozen=True, slots=True)
 class PolledSample:

@@ -233,6 +233,28 @@ services:
     ]
 
 
+def test_metric_that_no_query_sends_is_a_warning_where_the_service_is_polled(tmp_path: Path) -> None:
+    policies = [
+        f"{{use: target_value, name: {metric}, with: {{metric: {metric}, per_replica: 5}}}}"
+        for metric in ("rps", "rp", "load", "cpu_cores")
+    ]
+    revision = "{command: [a], ports: {http: 80}, health: {http: /, port: http}}"
+    body = f"{{target: local, revision: {revision}, policies: [{', '.join(policies)}]}}"
+    text = f"""\
+cluster: a
+targets: {{local: {{kind: process}}}}
+metrics:
+  prometheus: [{{url: "http://p:9090", every: 5s, queries: {{polled: {{rps: up}}}}}}]
+services:
+  polled: {body}
+  other: {body}
+"""
+    near, far = warnings(tmp_path, text)
+    place, unsent = "services.polled.policies", "for polled: unknown unless another source does."
+    assert near == f'{place}[1].with.metric: no query sends rp {unsent} Did you mean "rps"?'
+    assert far == f"{place}[2].with.metric: no query sends load {unsent} Add the query under metrics.prometheus."
+
+
 def test_each_value_is_shown_with_its_origin(tmp_path: Path) -> None:
     path = written(tmp_path, a_service("replicas: {max: 4}, update: {rollback: false}"))
     shown = show(load(path, {"AUTOSCALER_STREAM__BROKERS": "a:1,b:2"}))
