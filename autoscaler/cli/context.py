@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from autoscaler.configuration.block import locate
+from autoscaler.configuration.complaints import sentence
 from autoscaler.configuration.loading import Loaded, Unfinished, load, with_options
 from autoscaler.configuration.option_check import Complaint, ValidateOptions
 from autoscaler.configuration.settings import Configuration
@@ -125,7 +126,10 @@ def plugin_problems(loaded: Loaded, plugins: PluginHost) -> list[Problem]:
         index = next((i for i, use in enumerate(named) if name in {use, Path(use).stem}), None)
         if problem.severity == "error" and index is not None:
             origin = locate(loaded.root, ("plugins", index))
-            found.append(replace(problem, file=origin.file, line=origin.line))
+            what, remedy = (
+                (problem.what, problem.remedy) if problem.remedy else sentence(problem.what.replace(". ", "; ", 1))
+            )
+            found.append(replace(problem, what=what, remedy=remedy, file=origin.file, line=origin.line))
     return found
 
 
