@@ -91,6 +91,10 @@ COMMANDS: Mapping[str, Listed] = {
     ),
     "topics": Listed("autoscaler.cli.project", "The six topics of the stream."),
     "dlq": Listed("autoscaler.cli.letters", "Messages that could not be read: which, why, and putting one back."),
+    "doctor": Listed(
+        "autoscaler.cli.doctor",
+        "Look at configuration, plugins, stream, members, services, hosts and metric sources, and say what to do.",
+    ),
 }
 
 

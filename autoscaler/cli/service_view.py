@@ -172,9 +172,9 @@ def summary_document(
 def step_document(state: ServiceState) -> dict[str, Any] | None:
     """The step of a rollout by steps as JSON: which of how many, from 1, its size, and until when it pauses."""
     rollout = running_of(state.rollout)
-    step = rollout.current_step if isinstance(rollout, Advancing | Judging) else None
-    if step is None:
+    if not isinstance(rollout, Advancing | Judging) or rollout.current_step is None:
         return None
+    step = rollout.current_step
     return {
         "number": rollout.step + 1,
         "of": len(rollout.steps),

@@ -21,7 +21,7 @@ from tests.cli.instance import PROGRAM, Project, call, clean_environment
 
 SURFACE = frozenset(
     "init check run demo emit scale rollback pause resume promote abort approve freeze unfreeze retire status explain"
-    " audit logs endpoints hosts plugins topics schema dlq simulate compare tune replay".split()
+    " audit logs endpoints hosts plugins topics schema dlq simulate compare tune replay doctor".split()
 )
 ARGUMENTS = {
     "emit metric": ["shop", "a=1"],
