@@ -1,6 +1,6 @@
 # The two commands of a newcomer are `make demo` and `make test`. Needs Python >= 3.11 and make.
 #
-#   make test ARGS="tests/core -n 2"     passes arguments to pytest
+#   make test ARGS="tests/core -n 0"     passes arguments to pytest: -n 0 is one after the other, -x -q as always
 #   make demo ARGS="--json"              passes arguments to the demonstration
 
 SHELL := /bin/bash
@@ -14,6 +14,8 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
+# Most of the suite waits for real parts, so a worker a processor; tests that share a part stay together.
+SPREAD := -n logical --maxprocesses 4 --dist loadgroup
 CHART := helm/autoscaler
 CACHE := $(or $(AUTOSCALER_TEST_PARTS_CACHE),$(HOME)/.cache/eventscaler-parts)
 HELM := $(or $(shell command -v helm),$(wildcard $(CACHE)/bin/helm))
@@ -33,7 +35,7 @@ demo: .venv/run.stamp
 	@$(BIN)/autoscaler demo $(ARGS)
 
 test: .venv/test.stamp
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 check: check-lint check-types check-layers check-duplicates check-chart check-rules
 

@@ -25,6 +25,13 @@ FIXTURE_PARTS = {
     "container_hosts": "docker",
     "prometheus_url": "prometheus",
 }
+TOGETHER = {
+    "container_hosts": "engines",  # what befalls these three befalls everybody's
+    "secured_kafka_broker": "brokers",  # a second Java machine beside the run's own is enough
+    "start_kafka": "brokers",
+    "live": "live",  # one instance answers a whole directory of commands
+}
+"""Fixtures that only one worker of a run shall have, and the group of tests that it runs."""
 DEFAULT_DOCKER = "unix:///var/run/docker.sock"
 RUN = pytest.StashKey[Path]()
 
@@ -68,12 +75,28 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shared.close_run(run)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the parts that it asks for, so that ``-m kafka`` or ``-m "not docker"`` selects by part."""
+    """Mark each test with the parts that it asks for, so that ``-m kafka`` or ``-m "not docker"`` selects by part, and
+    with the worker that it shares (``--dist loadgroup``)."""
     for item in items:
-        for fixture in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        for fixture in fixtures:
             if fixture in FIXTURE_PARTS:
                 item.add_marker(FIXTURE_PARTS[fixture])
+        groups = [TOGETHER[fixture] for fixture in fixtures if fixture in TOGETHER]
+        group = groups[0] if groups else _module_shared_by(item)
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _module_shared_by(item: pytest.Item) -> str | None:
+    """The module whose own fixture the test shares with others there; None where it shares none."""
+    known = getattr(item, "_fixtureinfo", None)
+    for definitions in known.name2fixturedefs.values() if known is not None else ():
+        if definitions[-1].scope == "module" and definitions[-1].baseid.startswith("tests/"):
+            return str(definitions[-1].baseid)
+    return None
 
 
 @dataclass(frozen=True)
