@@ -31,7 +31,7 @@ TOGETHER = {
     "start_kafka": "brokers",
     "live": "live",  # one instance answers a whole directory of commands
 }
-"""Fixtures that only one worker of a run shall have, and the group of tests that it runs."""
+"""Fixtures that only one worker of a run shall have, and the group of tests that it runs: the first that fits."""
 DEFAULT_DOCKER = "unix:///var/run/docker.sock"
 RUN = pytest.StashKey[Path]()
 
@@ -84,13 +84,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in fixtures:
             if fixture in FIXTURE_PARTS:
                 item.add_marker(FIXTURE_PARTS[fixture])
-        groups = [TOGETHER[fixture] for fixture in fixtures if fixture in TOGETHER]
-        group = groups[0] if groups else _module_shared_by(item)
+        group = next((TOGETHER[fixture] for fixture in TOGETHER if fixture in fixtures), None) or _module_of(item)
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _module_shared_by(item: pytest.Item) -> str | None:
+def _module_of(item: pytest.Item) -> str | None:
     """The module whose own fixture the test shares with others there; None where it shares none."""
     known = getattr(item, "_fixtureinfo", None)
     for definitions in known.name2fixturedefs.values() if known is not None else ():
