@@ -177,7 +177,7 @@ class Pool:
         self._tell()
         try:
             async with asyncio.timeout(self._hold_s):
-                while not self.away and not self._able(frozenset()):
+                while self._in_vain():
                     await self._changed.wait()
         except TimeoutError:
             return f"has had no replica that is ready for {self._hold_s:g} s"
@@ -185,6 +185,9 @@ class Pool:
             self._holding -= 1
             self._tell()
         return ""
+
+    def _in_vain(self) -> bool:
+        return not self.away and not self._able(frozenset())
 
     def _tell(self) -> None:
         if self.heard is not None:
