@@ -31,6 +31,7 @@ from autoscaler.cli.tables import print_rows
 from autoscaler.cli.waiting import Settled, publish_and_wait
 from autoscaler.configuration.settings import Configuration
 from autoscaler.configuration.vocabulary import suggestion
+from autoscaler.core.claims import canonical, is_overbooked
 from autoscaler.core.host_marks import HOST_COMMANDS, Mark, marked_host
 from autoscaler.core.world import HostView
 from autoscaler.errors import AutoscalerError
@@ -129,7 +130,10 @@ def subjects(partitions: int) -> list[str]:
 def _show(configuration: Configuration, *, as_json: bool) -> None:
     pool, marks, loads = asyncio.run(_pool(configuration))
     hosts = [(target, marked_host(host, marks), error) for target, host, error in pool.hosts()]
+    waiting = {(target, host.name): _waiting(pool, target, host.name) for target, host, _ in hosts}
     rows = [_host_document(*one, loads.get((one[0], one[1].name))) for one in hosts]
+    for row in rows:
+        row["waiting"] = waiting[row["target"], row["host"]]
     for problem in pool.problems:
         say(f"note: {problem}")
     if as_json:
@@ -137,8 +141,18 @@ def _show(configuration: Configuration, *, as_json: bool) -> None:
     else:
         columns = ["target", "host", "condition", "replicas", "cpu", "memory", "used", "labels"]
         print_rows(columns, [_host_row(*one, loads.get((one[0], one[1].name))) for one in hosts])
+        for (_, name), claims in waiting.items():
+            for claim in claims:
+                say(f"note: {claim['replica']} waits on {name} for {', '.join(claim['displaces'])} to give way")
     if pool.silent and not any(row["reachable"] for row in rows):
         raise CommandError("no host could be asked", "Check that their engines are up and reachable.")
+
+
+def _waiting(pool: PoolView, target: str, name: str) -> list[dict[str, Any]]:
+    """The replicas on the host that wait for others to give way."""
+    found = [r for listing in pool.listings.get(target, ()) if listing.host.name == name for r in listing.replicas]
+    waiting = [r for r in found if r.displaces and r.condition == "created"]
+    return [{"replica": canonical(r), "displaces": list(r.displaces)} for r in waiting]
 
 
 async def _pool(configuration: Configuration) -> tuple[PoolView, Mapping[str, Mark], dict[tuple[str, str], Load]]:
@@ -193,6 +207,7 @@ def _host_document(target: str, host: HostView, error: str, load: Load | None) -
         "memory_bytes": host.memory_bytes or None,
         "cpu_room_millis": host.cpu_room or None,
         "memory_room_bytes": host.memory_room or None,
+        "overbooked": is_overbooked(host),
         "reserved_cpu_millis": host.reserved_cpu_millis,
         "reserved_memory_bytes": host.reserved_memory_bytes,
         "used_cpu_cores": round(load[0], 3) if load is not None else None,

@@ -121,6 +121,9 @@ def notes_of(state: ServiceState, settings: ServiceSettings | None, now: float) 
         notes.append("edited: the configuration's revision was changed since the service took it. Deploy it to run it")
     if state.pending is not None:
         notes.append(f"pending: {state.pending.text}")
+    waits = [name for replica in state.replicas for name in replica.displaces]
+    if waits:
+        notes.append(f"displaces: {', '.join(waits)}, whose place it takes when they are gone")
     if state.waiting is not None:
         notes.append(f"waiting: {what_runs(state.waiting.spec)} waits for the rollback to end")
     return notes
@@ -235,6 +238,7 @@ def replica_documents(state: ServiceState, pool: PoolView | None) -> list[dict[s
     for wanted in state.replicas:
         shown = seen.pop((wanted.slot, wanted.revision, wanted.attempt), None)
         condition = "available" if wanted.available_at is not None else "starting" if wanted.created_at else "placed"
+        condition = "waiting for room" if wanted.displaces else condition
         if shown is not None and shown.condition == "exited":
             condition = "exited"
         documents.append(
@@ -247,6 +251,7 @@ def replica_documents(state: ServiceState, pool: PoolView | None) -> list[dict[s
                 "condition": condition,
                 "since": _moment(wanted.available_at or wanted.created_at or wanted.placed_at),
                 "address": dict(shown.address) if shown is not None else {},
+                "displaces": list(wanted.displaces),
             }
         )
     for slot, revision, attempt in sorted(seen):
@@ -261,6 +266,7 @@ def replica_documents(state: ServiceState, pool: PoolView | None) -> list[dict[s
                 "condition": "exited" if shown.condition == "exited" else "leaving",
                 "since": _moment(shown.started_at),
                 "address": dict(shown.address),
+                "displaces": [],
             }
         )
     return documents

@@ -149,6 +149,7 @@ def effective_service(settings: ServiceSettings) -> Tree:
     scaling = settings.scaling
     return {
         "target": settings.target,
+        "priority": settings.priority,
         "replicas": {"min": settings.bounds.min, "max": settings.bounds.max, "initial": settings.bounds.initial},
         "policies": [_use(use) for use in settings.policies],
         "scaling": {

@@ -29,6 +29,7 @@ from autoscaler.configuration.fields import (
 from autoscaler.configuration.host_models import HostModel
 from autoscaler.configuration.placement_models import PlacementModel
 from autoscaler.configuration.strict import Strict, UseModel
+from autoscaler.core.settings import PRIORITY
 from autoscaler.events.forms import MOUNT
 
 SERVICES_MAX = 100_000
@@ -249,6 +250,8 @@ class ServiceModel(Strict):
     """A service's body, as `services`, `templates` and `defaults` hold it."""
 
     target: Text | None = None
+    priority: Annotated[int, Field(ge=0, le=100)] = PRIORITY
+    """Where the pool is full, services of a priority lower by 10 or more give way, down to their `replicas.min`."""
     replicas: ReplicasModel = ReplicasModel()
     policies: Annotated[list[UseModel], Field(max_length=64)] = []
     scaling: ScalingModel = ScalingModel()

@@ -109,6 +109,7 @@ class ServiceBuilder:
             allow=self._shared(_permissions(model.allow)),
             revision=self._shared(revision),
             route=self._route(model, revision),
+            priority=model.priority,
         )
         return settings, self._problems
 

@@ -35,7 +35,8 @@ class Resolve:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make the replica on ``host``; the name is the compare-and-set. It is started by `Start`."""
+    """Make the replica on ``host``; the name is the compare-and-set. It is started by `Start`, and says to all who look
+    at the host whom it ``displaces``."""
 
     service: str
     slot: int
@@ -47,6 +48,7 @@ class Create:
     token: int
     content: str
     name: str
+    displaces: tuple[str, ...] = ()
     kind: Literal["create"] = "create"
 
     @property
@@ -147,4 +149,5 @@ def created_replica(action: Create, replica_id: str) -> ObservedReplica:
         token=action.token,
         cpu_millis=action.spec.resources.cpu_millis,
         memory_bytes=action.spec.resources.memory_bytes,
+        displaces=action.displaces,
     )

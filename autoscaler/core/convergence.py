@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from autoscaler.core.displacing import displaced_still, give_way, pending_reason
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.edit import Edit, edit_of, victims
-from autoscaler.core.facts import Reason
 from autoscaler.core.holding import composition
 from autoscaler.core.rebalance import is_moving, rebalance
 from autoscaler.core.replacing import (
@@ -51,6 +51,7 @@ def converge(draft: Draft, settings: ServiceSettings, world: World, lost: Sequen
     """Record the next edit of the wanted list, if one is due; ``lost`` are the failures just noted."""
     edit = edit_of(draft.state, settings, world, lost)
     take_back(edit)
+    give_way(edit)
     rollout = draft.state.rollout
     moved: Rollout = rollout
     match rollout:
@@ -77,7 +78,8 @@ def converge(draft: Draft, settings: ServiceSettings, world: World, lost: Sequen
 
 def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
     state = draft.state
-    pending = Reason("pending", edit.pending) if edit.pending else None
+    displaced = displaced_still(edit)
+    pending = pending_reason(edit.pending, displaced)
     changes: dict[str, Any] = {}
     if edit.started or edit.stopped or edit.returned:
         ordered = sorted(edit.replicas, key=lambda r: (r.slot, r.revision, r.attempt))
@@ -88,6 +90,8 @@ def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
         changes["lost"] = edit.lost
     if pending != state.pending:
         changes["pending"] = pending
+    if displaced != state.displaced:
+        changes["displaced"] = displaced
     if moved != state.rollout:
         changes["rollout"] = moved
     if not changes:
@@ -95,8 +99,9 @@ def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
     parts = [f"take back {', '.join(edit.returned)}"] if edit.returned else []
     parts += [f"start {', '.join(edit.started)}"] if edit.started else []
     parts += [f"stop {', '.join(edit.stopped)}"] if edit.stopped else []
+    parts += edit.gave_way
     parts += [f"changed by hand: {', '.join(renewed)}"] if (renewed := edit.renewed()) else []
-    parts += [f"pending: {edit.pending}"] if pending is not None else []
+    parts += [f"pending: {pending.text}"] if pending is not None else []
     code = "start" if edit.started and not edit.stopped else "stop" if edit.stopped and not edit.started else "replace"
     if not edit.started and not edit.stopped:
         code = _still_code(changes, split=moved != state.rollout, pending=pending is not None)

@@ -1,4 +1,8 @@
-"""When a service must be looked at again though nothing happens: the earliest deadline of its state. Pure."""
+"""When a service must be looked at again though nothing happens: the earliest deadline of its state. Pure.
+
+What is pending has no deadline: room comes by an event of a host or of a replica, whosever it is, and the observer
+lists every host anew each minute should one be lost.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +23,6 @@ from autoscaler.core.sightings import (
 )
 from autoscaler.core.state import Replica, ServiceState
 from autoscaler.core.world import World
-
-PENDING_RETRY_S = 15.0
-"""A slot that found no host is tried again so much later, should no event say before that there is room."""
 
 
 def next_deadline(
@@ -47,15 +48,12 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
     for replica in state.lost:
         yield asked_by(replica, settings.update, world)
     yield from move_deadlines(state, settings, world)
-    if state.pending is not None:
-        yield world.now + PENDING_RETRY_S
 
 
 def _rollout_deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:
     match state.rollout:
         case Preflight(resolve_by=at, resolved=True):
             yield at
-            yield world.now + PENDING_RETRY_S
         case Preflight(resolve_by=at) | Advancing(progress_by=at) | RollingBack(progress_by=at):
             yield overdue_from(at, settings.update, world)
         case Judging(until=until, unknown_since=unknown_since):

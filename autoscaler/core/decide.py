@@ -13,6 +13,7 @@ from autoscaler.core.actions import Outcome
 from autoscaler.core.commands import obey
 from autoscaler.core.convergence import converge
 from autoscaler.core.deployments import accept_deployment, configured_event, edited_later, note_resolution
+from autoscaler.core.displacing import fulfil_claims
 from autoscaler.core.draft import Draft, because, known_event
 from autoscaler.core.facts import EventRef, Reason
 from autoscaler.core.freezing import updates_frozen
@@ -85,6 +86,7 @@ def _settle(
 ) -> None:
     """Let everything follow that follows: expiries, failures, phases, and edits of the wanted replicas."""
     expire(draft)
+    fulfil_claims(draft, world)
     lost = [*failures, *note_sightings(draft, settings, world)]
     judge_failures(draft, settings, lost)
     for _ in range(CASCADE_MAX):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from autoscaler.core.claims import Claim, Claimant, canonical, find_claim
 from autoscaler.core.facts import Reason, SignalReading
 from autoscaler.core.placement import Asked, Placer, Room, choose_host, reason_for_none, room_of
 from autoscaler.core.placement.asked import MICRO
@@ -17,7 +18,7 @@ from autoscaler.core.placement.ranking import FAILURES_S, PLAIN, Slot
 from autoscaler.core.revision import Resources, Revision
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import Failure, is_available, observed_by_identity, with_setback
-from autoscaler.core.state import Replica, ServiceState, Setback
+from autoscaler.core.state import Displaced, Replica, ServiceState, Setback
 from autoscaler.core.world import ObservedReplica, World
 
 HEARD_MAX = 256
@@ -27,7 +28,8 @@ HEARD_MAX = 256
 @dataclass(slots=True)
 class Edit:
     """``replicas`` and ``attempts`` as they will be; ``vacated``: slot -> host that its last replica left in this edit;
-    ``draining``: hosts that are to be emptied."""
+    ``draining``: hosts that are to be emptied. ``displaced``: slots that gave way and are empty since, ``gave_way`` why
+    replicas went, ``claimed`` whom those that no host shows yet displace."""
 
     state: ServiceState
     settings: ServiceSettings
@@ -44,6 +46,9 @@ class Edit:
     setbacks: tuple[Setback, ...] = ()
     lost: tuple[Replica, ...] = ()
     returned: list[str] = field(default_factory=list)
+    displaced: list[Displaced] = field(default_factory=list)
+    gave_way: list[str] = field(default_factory=list)
+    claimed: set[str] = field(default_factory=set)
     placers: dict[int, Placer] = field(default_factory=dict)
 
     @property
@@ -121,21 +126,43 @@ class Edit:
             self.pending = f"revision {revision} is no longer kept"
             return False
         host, why = self._host_for(slot, kept)
-        if host is None:
+        if host is not None:
+            self._want(slot, revision, host)
+            return True
+        claim = self._claim(slot, kept)
+        if claim is None:
             self.pending = why
             return False
-        self._want(slot, revision, host)
+        self.room.take(claim.host, kept.spec.resources)
+        self._want(slot, revision, claim.host, claim.victims)
         return True
+
+    def _claim(self, slot: int, kept: Revision) -> Claim | None:
+        """A place in a full pool for what the demand lacks; not for a surge, nor for a slot that has failed lately:
+        nobody gives way twice to what does not run."""
+        recent = self.world.now - self.settings.update.restart_window_s
+        failed = any(s.slot == slot and s.at and s.at[-1] > recent for s in self.setbacks)
+        if failed or len(self.steady) >= self.state.demand:
+            return None
+        claimant = Claimant(self.settings.priority, frozenset(self.claimed), self.world.neighbours)
+        asked = asked_of(self.state, self.settings, self.world, kept)
+        return find_claim(self.world.hosts, asked, self.room, self.special(slot, kept), claimant)
 
     def start_on(self, host: str, slot: int, kept: Revision) -> None:
         """Want one more replica on that very host."""
         self.room.take(host, kept.spec.resources)
         self._want(slot, kept.number, host)
 
-    def _want(self, slot: int, revision: int, host: str) -> None:
+    def _want(self, slot: int, revision: int, host: str, victims: Sequence[ObservedReplica] = ()) -> None:
         self.attempts += 1
-        self.replicas.append(Replica(slot, revision, self.attempts, host, self.world.now))
+        names = tuple(canonical(victim) for victim in victims)
+        self.replicas.append(Replica(slot, revision, self.attempts, host, self.world.now, displaces=names))
         self.started.append(f"s{slot}.r{revision}.{self.attempts} on {host}")
+        if victims:
+            self.claimed.update(names)
+            theirs = self.world.neighbours.precedence
+            told = ", ".join(f"{canonical(v)} (priority {theirs[v.service].priority})" for v in victims)
+            self.started[-1] += f" in place of {told}, by priority {self.settings.priority}"
 
     def _host_for(self, slot: int, kept: Revision) -> tuple[str | None, str]:
         """The host for one more replica in that slot, which is taken there, or None and why."""
@@ -237,6 +264,7 @@ def edit_of(state: ServiceState, settings: ServiceSettings, world: World, lost: 
         draining=draining,
         setbacks=state.setbacks,
         lost=state.lost,
+        claimed={name for replica in unseen for name in replica.displaces},
     )
 
 

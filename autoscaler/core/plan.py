@@ -50,6 +50,8 @@ def _bring_about(
     name = f"{cluster}.{replica_name(state.service, replica.slot, replica.revision, replica.attempt)}"
     if name in world.uncertain:
         return None
+    if sighted is not None and replica.displaces:
+        return None  # it holds its room by being there, and starts when those that it displaces are gone
     revision = state.revision_numbered(replica.revision)
     if sighted is not None:
         return _start(state.service, revision, sighted, name) if sighted.condition == "created" else None
@@ -69,6 +71,7 @@ def _bring_about(
         token=world.token,
         content=revision.content,
         name=name,
+        displaces=replica.displaces,
     )
 
 

@@ -234,9 +234,13 @@ class Route:
     hold_for_s: float = 30.0
 
 
+PRIORITY = 50
+"""A service's priority where none is configured, as in Nomad."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """Everything configured for a service except its name."""
+    """Everything configured for a service except its name. ``priority``, 0 to 100: who gives way in a full pool."""
 
     target: str
     target_kind: Literal["docker", "process"]
@@ -250,6 +254,7 @@ class ServiceSettings:
     allow: Permissions = Permissions()
     revision: RevisionSpec | None = None
     route: Route | None = None
+    priority: int = PRIORITY
 
     @property
     def fingerprint(self) -> str:

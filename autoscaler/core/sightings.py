@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from autoscaler.core.claims import CLAIM_S
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import Reason
 from autoscaler.core.rollout import Advancing, Held, Judging, RollingBack, Soaking, replica_name, running_of
@@ -171,6 +172,8 @@ def _failure_of(
     if sighted.healthy is False and (replica.available_at is None or is_judged(state, replica)):
         text = f"{label} failed its health checks{': ' + sighted.note if sighted.note else ''}"
         return Failure(replica, because("unhealthy", text), "drift" if sighted.drift else "revision")
+    if replica.displaces:
+        return _claim_lapsed(replica, label, world)
     limit = settings.update.startup_deadline_s
     waited = world.now - _begun_at(replica, sighted, world)
     if replica.available_at is None and sighted.healthy is not True and waited >= limit:
@@ -179,6 +182,14 @@ def _failure_of(
         reason = because("startup_deadline", text, waited_s=round(waited, 3))
         return Failure(replica, reason, "host" if never_ran else "revision")
     return None
+
+
+def _claim_lapsed(replica: Replica, label: str, world: World) -> Failure | None:
+    """Those that it displaces have not gone in time: it looks for another place, and displaces nobody for a while."""
+    if world.now < world.judged_from(replica.placed_at, replica.host) + CLAIM_S:
+        return None
+    text = f"{label}: {', '.join(replica.displaces)} did not give way in {CLAIM_S:g} s"
+    return Failure(replica, because("not_displaced", text[:500], waited_s=CLAIM_S), "host")
 
 
 def is_judged(state: ServiceState, replica: Replica) -> bool:
@@ -253,6 +264,8 @@ def startup_due(
     """When the replica fails for not having become healthy, or None where that clock does not run."""
     if replica.available_at is not None or (sighted is not None and sighted.healthy is True):
         return None
+    if sighted is not None and replica.displaces:
+        return world.judged_from(replica.placed_at, replica.host) + CLAIM_S
     return _begun_at(replica, sighted, world) + settings.update.startup_deadline_s
 
 

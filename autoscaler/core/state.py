@@ -18,7 +18,8 @@ class Replica:
     """A replica that must exist: which slot, revision and attempt, on which host.
 
     ``created_at``: when its creation was confirmed, None before. ``available_at``: when it first had been healthy for
-    ``min_healthy`` without a break. ``at`` moments in seconds since the epoch, UTC.
+    ``min_healthy`` without a break. ``at`` moments in seconds since the epoch, UTC. ``displaces``: names of other
+    services' replicas that have to give way before it is started; empty once there is room.
     """
 
     slot: int
@@ -28,6 +29,7 @@ class Replica:
     placed_at: float
     created_at: float | None = None
     available_at: float | None = None
+    displaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,15 @@ class Setback:
     hosts: tuple[str, ...] = ()
     revision: int = 0
     blame: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """A slot whose replica gave way to a service of higher priority, and that has found no other host since."""
+
+    slot: int
+    by: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,7 @@ class ServiceState:
     attempts: int = 0
     setbacks: tuple[Setback, ...] = ()
     pending: Reason | None = None
+    displaced: tuple[Displaced, ...] = ()
     override: Override | None = None
     freeze: Freeze | None = None
     last_up_at: float | None = None

@@ -5,7 +5,7 @@ Built by the engine's observer from the target's list and events and from the he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -22,7 +22,8 @@ class ObservedReplica:
     yet. ``healthy_since``: start of the unbroken healthy run. ``address``: port name -> ``host:port``. ``token`` and
     ``generation`` are its labels. ``own_check``: the image has a health check of its
     own, so that not knowing is not the same as having none. ``stopping``: we asked it to stop and it has not ended yet.
-    ``drift``: what somebody's hand changed on it since it was made, in words; empty where nothing differs.
+    ``drift``: what somebody's hand changed on it since it was made, in words; empty where nothing differs. ``made_at``:
+    when it was made, by its host's clock. ``displaces``: replicas of other services that are to go before it starts.
     """
 
     id: str
@@ -46,6 +47,8 @@ class ObservedReplica:
     note: str = ""
     own_check: bool = False
     drift: str = ""
+    made_at: float | None = None
+    displaces: tuple[str, ...] = ()
 
 
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
@@ -165,12 +168,38 @@ class Hosts(tuple[HostView, ...]):  # noqa: SLOT001 - a tuple has no room for sl
 
 
 @dataclass(frozen=True, slots=True)
+class Precedence:
+    """What one service may do to others in a full pool: its ``priority``, and how many replicas it keeps at least."""
+
+    priority: int
+    replicas_min: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What runs on the hosts of a target, whosever it is; looked at only where room lacks, or where two took the last.
+
+    ``tenants``: host -> all that holds room there. ``steady``: service -> how many of its replicas hold room and are
+    not to give way. ``precedence`` of every configured service; ``lowest`` of their priorities.
+    """
+
+    tenants: Mapping[str, Sequence[ObservedReplica]] = field(default_factory=lambda: MappingProxyType({}))
+    steady: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    precedence: Mapping[str, Precedence] = field(default_factory=lambda: MappingProxyType({}))
+    lowest: int = 0
+
+
+ALONE = Neighbours()
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """All that one decision about one service may know of the outside; ``token`` is this owner's.
 
     ``uncertain``: names of replicas with a call in flight or an answer lost, untouched until seen anew.
     ``watched_since``: when this owner began to look; what happened before, nobody could have seen. ``scores``: what
-    `score_host` plugins said: label -> host -> millionths.
+    `score_host` plugins said: label -> host -> millionths. ``claims``: replicas of other services that wait for some of
+    this one to give way.
     """
 
     now: float
@@ -180,6 +209,8 @@ class World:
     uncertain: frozenset[str] = frozenset()
     watched_since: float = 0.0
     scores: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
+    neighbours: Neighbours = ALONE
+    claims: tuple[ObservedReplica, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.hosts, Hosts):

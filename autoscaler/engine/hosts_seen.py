@@ -89,7 +89,15 @@ class HostsSeen:
             self._hosts[target][was.host] = replace(view, ports_taken=view.ports_taken - freed)
             self._stale[target].add(was.host)
             return True
-        return now is None and bool(was.cpu_millis or was.memory_bytes)
+        return now is None
+
+    def overbooked(self, target: str, name: str) -> bool:
+        """Whether the replicas seen now reserve more on the host than may be."""
+        host, load = self._hosts[target].get(name), self._load.get((target, name))
+        if host is None or load is None:
+            return False
+        cpu, memory = host.cpu_room, host.memory_room
+        return bool((cpu and load.cpu_millis > cpu) or (memory and load.memory_bytes > memory))
 
     def refresh(self, target: str) -> None:
         """Time has passed: a suspect host may be lost now."""

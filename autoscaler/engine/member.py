@@ -17,6 +17,7 @@ from autoscaler.core.records import Record
 from autoscaler.core.revision import Health
 from autoscaler.core.stimuli import DeploymentArrived, ImagesPruned, PolicyVote
 from autoscaler.core.tasks import TASKS
+from autoscaler.core.world import Precedence
 from autoscaler.engine.actuator import Actuator
 from autoscaler.engine.announcing import announcement
 from autoscaler.engine.clock import SystemClock
@@ -71,7 +72,11 @@ class Member:
         self.counters = Counters()
         self.runners: dict[int, Runner] = {}
         self.supervision = Supervision()
-        self.observer = Observer(parts.targets, parts.clock, self._hosts_changed, self._health_of, self.supervision)
+        services = parts.configuration.services
+        precedence = {name: Precedence(one.priority, one.bounds.min) for name, one in services.items()}
+        self.observer = Observer(
+            parts.targets, parts.clock, self._hosts_changed, self._health_of, self.supervision, precedence
+        )
         self.traffic = Traffic(parts.router, parts.configuration.services, self.observer, self.supervision)
         if parts.router is not None:
             source = f"/eventscaler/{parts.configuration.cluster}/{parts.member_id}"

@@ -11,16 +11,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 import structlog
 
 from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica, created_replica
 from autoscaler.core.revision import Health
-from autoscaler.core.world import HostView, ObservedReplica, World
+from autoscaler.core.world import HostView, ObservedReplica, Precedence, World
 from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.hosts_seen import LOST_AFTER_S, HostsSeen, ports_freed
 from autoscaler.engine.looks import Looks, Newer
+from autoscaler.engine.neighbours_seen import NeighboursSeen
 from autoscaler.engine.prober import Prober
 from autoscaler.engine.supervision import Supervision
 from autoscaler.errors import TargetError
@@ -60,6 +62,7 @@ class Observer:
         on_change: Callable[[str], None],
         health_of: HealthOf,
         supervision: Supervision,
+        precedence: Mapping[str, Precedence] = MappingProxyType({}),
     ) -> None:
         self._targets = targets
         self._clock = clock
@@ -67,6 +70,7 @@ class Observer:
         self._health_of = health_of
         self._supervision = supervision
         self._hosts = HostsSeen(targets, clock)
+        self._neighbours = NeighboursSeen(precedence)
         self._looks = Looks(targets, self._take_listing, supervision)
         self._seen: dict[str, _Seen] = {}
         self._by_service: dict[str, dict[str, _Seen]] = {}
@@ -106,7 +110,11 @@ class Observer:
         """What the target's hosts show of the service."""
         found = self._by_service.get(service)
         replicas = tuple(self._presented(seen) for seen in found.values()) if found else ()
-        return World(now, replicas, self._hosts.views(target), token, uncertain, watched_since)
+        hosts, neighbours = self._hosts.views(target), self._neighbours
+        claims = neighbours.claims(service)
+        return World(
+            now, replicas, hosts, token, uncertain, watched_since, neighbours=neighbours.of(target), claims=claims
+        )
 
     def replicas(self, service: str) -> tuple[ObservedReplica, ...]:
         """The service's replicas as they are seen now."""
@@ -253,8 +261,7 @@ class Observer:
             known = self._seen[replica.id] = _Seen(target, replica)
             self._by_service.setdefault(replica.service, {})[replica.id] = known
         known.replica = replica
-        if self._hosts.change(target, before, replica):
-            self._room_made()
+        self._count(target, before, replica)
         self._watch(known)
         return True
 
@@ -265,8 +272,19 @@ class Observer:
         if not replicas:
             del self._by_service[seen.replica.service]
         self.prober.forget(replica_id)
-        if self._hosts.change(seen.target, seen.replica, None):
+        self._count(seen.target, seen.replica, None)
+
+    def _count(self, target: str, before: ObservedReplica | None, after: ObservedReplica | None) -> None:
+        """What the host holds is another now: tell those who wait for room, and those who have to make it."""
+        host = after.host if after is not None else before.host if before is not None else ""
+        was_overbooked = self._hosts.overbooked(target, host)
+        if self._hosts.change(target, before, after):
             self._room_made()
+        touched = set(self._neighbours.change(target, before, after))
+        if was_overbooked or self._hosts.overbooked(target, host):
+            touched |= self._neighbours.services_on(target, host)
+        for service in sorted(touched):
+            self._on_change(service)
 
     def _room_made(self) -> None:
         """What found no host may find one now: tell it soon, once for all that ends meanwhile."""

@@ -50,8 +50,9 @@ def check_edits(records: Sequence[Record], before: ServiceState, settings: Servi
         check_step(state, after, record, world)
         check_unknown(state, after, record, world)
         if record.kind == "schedule" and "replicas" in record.changes:
-            check_promise(state, after, settings, world)
-            check_old_ones(state, after, settings, world)
+            check_promise(state, after, record, settings, world)
+            if not gave_way(record):
+                check_old_ones(state, after, settings, world)
         state = after
 
 
@@ -97,7 +98,14 @@ def check_returned(before: ServiceState, after: ServiceState, world: World) -> N
         raise violated("P9", world.now, f"{given_up} given up with {standing} of {after.demand} available")
 
 
-def check_promise(before: ServiceState, after: ServiceState, settings: ServiceSettings, world: World) -> None:
+def gave_way(record: Record) -> bool:
+    """Whether the edit gives replicas up for a service of higher priority."""
+    return "gives way to" in record.reason.text
+
+
+def check_promise(
+    before: ServiceState, after: ServiceState, record: Record, settings: ServiceSettings, world: World
+) -> None:
     """P9: our own edits take available replicas no lower than what the strategy promises."""
     if isinstance(after.rollout, Retiring | Retired):
         return
@@ -108,7 +116,8 @@ def check_promise(before: ServiceState, after: ServiceState, settings: ServiceSe
     if not stopped:
         return
     standing = sum(1 for r in after.replicas if r.available_at is not None and identity_of(r) in healthy)
-    promise = after.demand - unavailable_of(after, settings)
+    # Who gives way to another service keeps its least number, and promises no more.
+    promise = after.demand - unavailable_of(after, settings) if not gave_way(record) else settings.bounds.min
     if standing < min(promise, len(former)):
         text = f"{len(former)} -> {standing} available, promised are {promise} ({after.rollout.phase})"
         raise violated("P9", world.now, text)

@@ -40,6 +40,10 @@ class Container:
     exit_code: int | None = None
     life: int = 0
     drift: str = ""
+    service: str = ""
+    cpu_millis: int = 0
+    made_at: float = 0.0
+    displaces: tuple[str, ...] = ()
 
     @property
     def identity(self) -> tuple[int, int, int]:
@@ -50,7 +54,7 @@ class Container:
 @dataclass(slots=True)
 class SimHost:
     """One host of the pool. ``down_at``: since when it does not answer. ``foreign``: names that are not ours.
-    ``clock_ahead_s``: how wrong its clock is."""
+    ``clock_ahead_s``: how wrong its clock is. ``cpu_millis``: its capacity; 0: without limit."""
 
     name: str
     zone: str
@@ -59,6 +63,12 @@ class SimHost:
     containers: dict[str, Container] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     clock_ahead_s: float = 0.0
+    cpu_millis: int = 0
+
+    @property
+    def reserved(self) -> int:
+        """The millicores that what has not ended holds."""
+        return sum(c.cpu_millis for c in self.containers.values() if c.condition != "exited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +94,15 @@ class SimHosts:
 
     def __init__(
         self,
-        service: str,
         names: list[tuple[str, str]],
         chance: Chance,
         later: Callable[[float, Callable[[], None]], None],
         changed: Callable[[str], None],
     ) -> None:
-        self.service = service
         self.hosts = {name: SimHost(name, zone) for name, zone in names}
         self.fates: dict[str, FateName] = {}
         self.effects: list[Effect] = []
-        self.created: list[tuple[int, int, int]] = []
+        self.created: list[str] = []
         self.faults = True
         self.lost_after_s = 15.0
         self.now = 0.0
@@ -112,13 +120,23 @@ class SimHosts:
             condition: HostCondition = "lost" if silent_s >= self.lost_after_s else "suspect"
             return HostView(name, condition, known=False, since=host.down_at, labels={"zone": host.zone}), []
         replicas = [self._presented(container) for container in host.containers.values()]
-        return HostView(name, host.condition, known=True, labels={"zone": host.zone}, replicas=len(replicas)), replicas
+        shown = HostView(
+            name,
+            host.condition,
+            known=True,
+            labels={"zone": host.zone},
+            replicas=len(replicas),
+            cpu_millis=host.cpu_millis,
+            reserved_cpu_millis=host.reserved,
+            services=frozenset(r.service for r in replicas if r.condition != "exited"),
+        )
+        return shown, replicas
 
     def _presented(self, c: Container) -> ObservedReplica:
         return ObservedReplica(
             id=f"id-{c.name}",
             name=c.name,
-            service=self.service,
+            service=c.service,
             slot=c.slot,
             revision=c.revision,
             attempt=c.attempt,
@@ -131,6 +149,9 @@ class SimHosts:
             generation=c.generation,
             token=c.token,
             drift=c.drift,
+            cpu_millis=c.cpu_millis,
+            made_at=c.made_at + self.hosts[c.host].clock_ahead_s,
+            displaces=c.displaces,
         )
 
     def containers(self) -> list[Container]:
@@ -198,9 +219,13 @@ class SimHosts:
             action.generation,
             action.token,
             version,
+            service=action.service,
+            cpu_millis=action.spec.resources.cpu_millis,
+            made_at=self.now,
+            displaces=action.displaces,
         )
         host.containers[action.name] = made
-        self.created.append(made.identity)
+        self.created.append(made.name)
         self._book("create", made, action.token)
         return Outcome(action, "done", id=f"id-{action.name}")
 

@@ -7,17 +7,20 @@ Order of a turn: take, conclude, append, commit, act. What the properties want t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal, Protocol
 
 from autoscaler.core.actions import Action, Outcome, Remove, StopReplica
+from autoscaler.core.claims import canonical
 from autoscaler.core.proposals import Hold, Rollback, Scale, Update
 from autoscaler.core.records import Record
 from autoscaler.core.settings import PolicyUse
 from autoscaler.core.state import ServiceState
 from autoscaler.core.stimuli import Configured, GuardNote, PolicyVote
-from autoscaler.core.world import HostView, ObservedReplica, World
+from autoscaler.core.world import HostView, Neighbours, ObservedReplica, Precedence, World
 from autoscaler.engine.shard import Shard, ShardSetup
 from autoscaler.engine.takeover import rebuild
 from autoscaler.errors import Fenced, StreamError
@@ -117,7 +120,8 @@ class SimVoter:
 @dataclass(frozen=True, slots=True)
 class OwnerParts:
     """What an owner works with. ``later(at, do)`` schedules; ``append_fate`` says what becomes of its next append,
-    ``stall_s`` how long it is stopped between a commit and the actions that follow."""
+    ``stall_s`` how long it is stopped between a commit and the actions that follow. ``precedence`` of the services that
+    share its hosts, where there are others."""
 
     log: SimLog
     hosts: SimHosts
@@ -128,6 +132,7 @@ class OwnerParts:
     crashes: Callable[[CrashPoint], bool]
     stall_s: Callable[[], float]
     service: str
+    precedence: Mapping[str, Precedence] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Owner:
@@ -174,10 +179,23 @@ class Owner:
         watched_since: float | None = None,
     ) -> World:
         """What the hosts showed when they last told."""
-        replicas = tuple(replica for _, seen in self._views.values() for replica in seen)
+        replicas = tuple(r for _, seen in self._views.values() for r in seen if r.service == service)
         hosts = tuple(view for view, _ in self._views.values())
         since = self.shard.watched_since if watched_since is None else watched_since
-        return World(now, replicas, hosts, token, uncertain, since)
+        alone = World(now, replicas, hosts, token, uncertain, since)
+        return replace(alone, **self._others(service)) if self.parts.precedence else alone
+
+    def _others(self, service: str) -> dict[str, Any]:
+        """Whose replicas stand beside those of the service, and which of them wait for some of it to go."""
+        tenants = {host: [r for r in seen if r.condition != "exited"] for host, (_, seen) in self._views.items()}
+        everyone = [r for there in tenants.values() for r in there]
+        waiting = [r for r in everyone if r.condition == "created" and r.displaces]
+        named = {name for r in waiting for name in r.displaces}
+        steady = Counter(r.service for r in everyone if not r.stopping and canonical(r) not in named)
+        precedence = self.parts.precedence
+        lowest = min(one.priority for one in precedence.values())
+        claims = tuple(r for r in waiting if any(name.startswith(f"{service}.s") for name in r.displaces))
+        return {"neighbours": Neighbours(tenants, steady, precedence, lowest), "claims": claims}
 
     def told(self, host: str, now: float) -> None:
         """A host has changed."""

@@ -112,8 +112,9 @@ class Published:
 class Script:
     """Makes events, one after another; remembers them, so that some come twice."""
 
-    def __init__(self, chance: Chance, settings: ServiceSettings) -> None:
+    def __init__(self, chance: Chance, settings: ServiceSettings, service: str = SERVICE) -> None:
         self._chance = chance
+        self._service = service
         self._settings = settings
         self._number = 0
         self.versions: list[str] = []
@@ -158,6 +159,10 @@ class Script:
             data["to"] = 1 + chance.below(5)
         return self._event("control", data)
 
+    def scale(self, replicas: int) -> Published:
+        """An operator's demand, until another comes."""
+        return self._event("control", {"command": "scale", "replicas": replicas})
+
     def verdict_of(self, revision: int, worth: float) -> Published:
         """What a monitor says of one revision's own replicas: near 0 they are good, near 1 bad."""
         return self._event("metric", {"samples": [{"name": "own_errors", "value": worth, "revision": revision}]})
@@ -191,7 +196,7 @@ class Script:
             "id": identity,
             "source": f"/sim/{kind}",
             "type": f"io.eventscaler.{kind}.v1",
-            "subject": SERVICE,
+            "subject": self._service,
             "datacontenttype": "application/json",
             "data": data,
         }

@@ -94,7 +94,7 @@ class SimWorld:
         if odd.happens(0.1):
             count = 1
         names = [(f"h{n}", f"z{n % 2}") for n in range(1, count + 1)]
-        self.hosts = SimHosts(SERVICE, names, self.chance, self.later, self._host_changed)
+        self.hosts = SimHosts(names, self.chance, self.later, self._host_changed)
         self._make_odd(odd)
         self._knocks = Chance(seed ^ KNOCKS)
         if self.settings.update.strategy == "rolling" and self._knocks.happens(0.3):

@@ -56,6 +56,16 @@ def test_every_key_reaches_the_rules(tmp_path: Path) -> None:
     assert shown["shares"] == {"zone": {"a": "80%", "b": "20%"}}
 
 
+def test_priority_is_fifty_unless_said(tmp_path: Path) -> None:
+    assert loaded(tmp_path, a_service("")).configuration.services["web"].priority == 50
+    assert loaded(tmp_path, a_service("priority: 80")).configuration.services["web"].priority == 80
+
+
+@pytest.mark.parametrize("value", ["101", "-1", "high", "1.5"])
+def test_priority_is_a_whole_number_up_to_a_hundred(value: str, tmp_path: Path) -> None:
+    assert any("services.web.priority" in text for text in problems(tmp_path, a_service(f"priority: {value}")))
+
+
 def test_contradictions_name_their_place(tmp_path: Path) -> None:
     found = problems(tmp_path, a_service("placement: {shares: {zone: {a: 80%, b: 30%}}, tolerations: ['k:Never']}"))
     assert any("placement.shares.zone: adds up to more than 100%" in text for text in found)

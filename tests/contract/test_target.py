@@ -69,6 +69,18 @@ async def test_a_listed_replica_says_what_it_is(arena: Arena, asks: Asks) -> Non
     assert not shown.stopping
 
 
+async def test_replica_that_waits_for_others_to_go_says_whom_it_displaces_and_when_it_was_made(
+    arena: Arena, asks: Asks
+) -> None:
+    names = ("job.s0.r1.1", "job.s12.r3.40")
+    outcome = await asks.target.create(replace(asks.creation(arena.serves()), displaces=names))
+    assert outcome.result == "done"
+    (shown,) = await asks.replicas()
+    assert (shown.condition, shown.displaces) == ("created", names)
+    assert shown.made_at is not None
+    assert abs(shown.made_at - time.time()) < 60
+
+
 async def test_creating_twice_makes_one_replica(arena: Arena, asks: Asks) -> None:
     action = asks.creation(arena.serves())
     outcomes = [await asks.target.create(action), await asks.target.create(action)]

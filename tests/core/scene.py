@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autoscaler.core.actions import Action, Create, Outcome, Remove, Resolve, Start, StopReplica
+from autoscaler.core.actions import Action, Create, Outcome, Remove, Resolve, Start, StopReplica, created_replica
 from autoscaler.core.deadlines import next_deadline
 from autoscaler.core.decide import decide
 from autoscaler.core.evolve import fold
@@ -180,10 +180,7 @@ class Scene:
                 return Outcome(action, "done", pinned=pinned, secret_marks=marks)
             case Create():
                 self.created.append(action.name)
-                self.containers[action.name] = ObservedReplica(
-                    action.name, action.name, action.service, action.slot, action.revision, action.attempt,
-                    action.host, "created", token=action.token, generation=action.generation,
-                )  # fmt: skip
+                self.containers[action.name] = replace(created_replica(action, action.name), made_at=self.now)
                 return Outcome(action, "done", id=action.name)
             case Start() if any(self.secrets[name] != mark for name, mark in action.secret_marks):
                 return Outcome(action, "refused", "secret KEY: its file /s/key has changed", "host")

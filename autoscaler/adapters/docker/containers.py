@@ -2,7 +2,7 @@
 
 The name and the labels are the compare-and-set; nothing else remembers what a container is. Labels ``.ports`` and
 ``.networks`` (ours, beside those of the documented surface) let a later observer give ports their names and let a
-start finish what an interrupted creation left undone.
+start finish what an interrupted creation left undone; ``.displaces`` tells other owners who is to give way.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ NUMBERS = {"slot": 0, "revision": 1, "attempt": 1, "generation": 0, "token": 0, 
 NUMBER_MAX = {"slot": 2**31 - 1, "revision": REVISION_NUMBER_MAX}
 """The greatest, of those that leave the program as an integer of the wire; the others end at 2^63."""
 
+DISPLACES_MAX = 256
+"""More than one replica can take the place of; a label says what its writer wants."""
+
 NANO_CPUS_PER_MILLI = 1_000_000
 DIGITS_MAX = 19
 EXIT_NOTES = {126: "its command could not be executed", 127: "its command was not found", 137: "killed (SIGKILL)"}
@@ -66,6 +69,8 @@ def labels_of(action: Create, cluster: str) -> dict[str, str]:
         "ports": ",".join(f"{name}={port.container}" for name, port in spec.ports),
         "networks": ",".join(spec.networks),
     }
+    if action.displaces:
+        ours["displaces"] = ",".join(action.displaces)
     return labels | {f"{PREFIX}{name}": value for name, value in ours.items()}
 
 
@@ -178,7 +183,15 @@ def observe(inspected: Mapping[str, Any], host: HostSettings, *, stopping: bool)
         note=_note(state, exit_code),
         own_check=str((state.get("Health") or {}).get("Status", "none")) != "none",
         drift=_drift(inspected, name, service, numbers) if condition != "exited" else "",
+        made_at=moment(str(inspected.get("Created") or "")),
+        displaces=displaced_by(labels),
     )
+
+
+def displaced_by(labels: Labels) -> tuple[str, ...]:
+    """The replicas of other services that are to go before this one starts, as its label says."""
+    names = (labels.get(f"{PREFIX}displaces") or "").split(",")[:DISPLACES_MAX]
+    return tuple(name for name in names if name)
 
 
 def service_of(labels: Labels) -> str:

@@ -39,7 +39,7 @@ class PortNumber:
 @dataclass(frozen=True, slots=True)
 class Record:
     """The labels and all that a start needs; never changes. ``secrets`` are file paths, read at the start, and
-    ``secret_marks`` what their content must be."""
+    ``secret_marks`` what their content must be. ``made_at`` in seconds since the epoch."""
 
     id: str
     name: str
@@ -59,6 +59,8 @@ class Record:
     memory_bytes: int
     working_directory: str
     secret_marks: Mapping[str, str] = field(default_factory=dict)
+    made_at: float | None = None
+    displaces: tuple[str, ...] = ()
 
     @property
     def marker(self) -> str:
@@ -80,6 +82,7 @@ class Record:
         fields = json.loads(text)
         fields["argv"] = tuple(fields["argv"])
         fields["ports"] = {name: PortNumber(**port) for name, port in fields["ports"].items()}
+        fields["displaces"] = tuple(fields.get("displaces", ()))
         return cls(**fields)
 
 
@@ -261,6 +264,8 @@ class ReplicaDirectories:
             cpu_millis=record.cpu_millis,
             memory_bytes=record.memory_bytes,
             note=standing.note,
+            made_at=record.made_at,
+            displaces=record.displaces,
         )
 
 

@@ -245,6 +245,8 @@ class ProcessTarget:
             cpu_millis=spec.resources.cpu_millis,
             memory_bytes=spec.resources.memory_bytes,
             working_directory=str(self._directory()),
+            made_at=time.time(),
+            displaces=action.displaces,
         )
 
     def _directory(self) -> Path:
