@@ -46,6 +46,9 @@ USAGE_S = 3.0
 Load = tuple[float, int]
 """Cores and bytes in use."""
 
+Said = tuple[Mapping[str, Mark], Mapping[str, set[str]]]
+"""Host -> what an operator said of it; host -> services that have not left it in time."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -128,12 +131,13 @@ def subjects(partitions: int) -> list[str]:
 
 
 def _show(configuration: Configuration, *, as_json: bool) -> None:
-    pool, marks, loads = asyncio.run(_pool(configuration))
+    pool, (marks, stuck), loads = asyncio.run(_pool(configuration))
     hosts = [(target, marked_host(host, marks), error) for target, host, error in pool.hosts()]
     waiting = {(target, host.name): _waiting(pool, target, host.name) for target, host, _ in hosts}
     rows = [_host_document(*one, loads.get((one[0], one[1].name))) for one in hosts]
     for row in rows:
         row["waiting"] = waiting[row["target"], row["host"]]
+        row["stuck"] = sorted(stuck.get(row["host"], ()))
     for problem in pool.problems:
         say(f"note: {problem}")
     if as_json:
@@ -141,6 +145,10 @@ def _show(configuration: Configuration, *, as_json: bool) -> None:
     else:
         columns = ["target", "host", "condition", "replicas", "cpu", "memory", "used", "labels"]
         print_rows(columns, [_host_row(*one, loads.get((one[0], one[1].name))) for one in hosts])
+        for row in rows:
+            if row["stuck"]:
+                verb = "have" if len(row["stuck"]) > 1 else "has"
+                say(f"note: {', '.join(row['stuck'])} {verb} not left {row['host']}, which is to be emptied")
         for (_, name), claims in waiting.items():
             for claim in claims:
                 say(f"note: {claim['replica']} waits on {name} for {', '.join(claim['displaces'])} to give way")
@@ -155,7 +163,7 @@ def _waiting(pool: PoolView, target: str, name: str) -> list[dict[str, Any]]:
     return [{"replica": canonical(r), "displaces": list(r.displaces)} for r in waiting]
 
 
-async def _pool(configuration: Configuration) -> tuple[PoolView, Mapping[str, Mark], dict[tuple[str, str], Load]]:
+async def _pool(configuration: Configuration) -> tuple[PoolView, Said, dict[tuple[str, str], Load]]:
     async with opened_targets(configuration) as targets:
         marks = asyncio.ensure_future(_marks(configuration))
         pool = await look(targets)
@@ -171,16 +179,22 @@ async def _pool(configuration: Configuration) -> tuple[PoolView, Mapping[str, Ma
         return pool, await marks, used
 
 
-async def _marks(configuration: Configuration) -> Mapping[str, Mark]:
-    """What operators said of hosts: by any partition, as all of them are told the same."""
+async def _marks(configuration: Configuration) -> Said:
+    """What operators said of hosts: by any partition, as all of them are told the same; and who is stuck there."""
     marks: dict[str, Mark] = {}
+    stuck: dict[str, set[str]] = {}
     try:
         async with opened_client(configuration) as client:
-            for record in (await snapshot(client)).partitions.values():
+            seen = await snapshot(client)
+            for record in seen.partitions.values():
                 marks |= record.marks
+            for service, state in seen.states.items():
+                for one in state.leaving:
+                    if one.told:
+                        stuck.setdefault(one.host, set()).add(service)
     except AutoscalerError as error:
         say(f"note: whether hosts are drained or cordoned is not known: {error}")
-    return marks
+    return marks, stuck
 
 
 def _add_up(pool: PoolView, target: str, usages: Any, used: dict[tuple[str, str], Load]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from autoscaler.cli.phrases import age_text, until_text
 from autoscaler.cli.pool import PoolView
 from autoscaler.cli.reading import Entry
-from autoscaler.core.deployments import edited_later
+from autoscaler.core.deployments import edited_later, rollback_bound
 from autoscaler.core.freezing import updates_frozen
 from autoscaler.core.judging import step_text
 from autoscaler.core.revision import Revision, RevisionSpec
@@ -124,8 +124,19 @@ def notes_of(state: ServiceState, settings: ServiceSettings | None, now: float) 
     waits = [name for replica in state.replicas for name in replica.displaces]
     if waits:
         notes.append(f"displaces: {', '.join(waits)}, whose place it takes when they are gone")
+    stuck = [one for one in state.leaving if one.told]
+    if stuck:
+        hosts = ", ".join(f"{one.host} ({age_text(max(0.0, now - one.since))})" for one in stuck)
+        notes.append(f"stuck: replicas have not left {hosts}, which is to be emptied")
+    if state.verification is not None:
+        seen = "has not been" if state.verification.late else "is to be"
+        by = f" {until_text(state.verification.until, now, '')}".rstrip() if not state.verification.late else ""
+        what = f"revision {state.verification.revision} {seen} seen well again{by}, after {state.verification.text}"
+        notes.append(f"{'alarm' if state.verification.late else 'verifying'}: {what}")
     if state.waiting is not None:
-        notes.append(f"waiting: {what_runs(state.waiting.spec)} waits for the rollback to end")
+        bound = rollback_bound(state, settings, state.waiting.arrived_at) if settings is not None else ""
+        why = f"waits for approve or abort: {bound}" if bound else "waits for the rollback to end"
+        notes.append(f"waiting: {what_runs(state.waiting.spec)} {why}")
     return notes
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from autoscaler.cli.phrases import age_text, until_text
 from autoscaler.core.combination import combine, vote_of
+from autoscaler.core.deployments import rollback_bound
 from autoscaler.core.facts import ProposalNote
 from autoscaler.core.freezing import scaling_frozen, updates_frozen
-from autoscaler.core.going_back import HOUR_S, rollback_target
+from autoscaler.core.going_back import rollback_target
 from autoscaler.core.rollout import Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Running
 from autoscaler.core.settings import Scaling, ServiceSettings
 from autoscaler.core.state import ServiceState
@@ -115,13 +116,9 @@ def _against_update(state: ServiceState, settings: ServiceSettings, now: float) 
     frozen = updates_frozen(state, settings, now)
     if frozen is not None:
         found.append(Obstacle("freeze", f"{frozen[0]}, {until_text(frozen[1], now, 'until unfreeze')}"))
-    recent = [at for at in state.rollbacks if at > now - HOUR_S]
-    if len(recent) >= settings.update.rollbacks_per_hour:
-        found.append(
-            Obstacle(
-                "rollback_limit", f"{len(recent)} automatic rollbacks in the last hour; `autoscaler approve` first"
-            )
-        )
+    bound = rollback_bound(state, settings, now)
+    if bound:
+        found.append(Obstacle("rollback_limit", f"{bound}: a deployment waits for `autoscaler approve`"))
     match state.rollout:
         case RollingBack(target=target):
             found.append(

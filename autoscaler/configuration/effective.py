@@ -213,6 +213,7 @@ def effective_placement(rules: PlacementRules) -> Tree:
         "spread": list(rules.spread),
         "max_per_host": rules.max_per_host,
         "host_grace": seconds(rules.host_grace_s),
+        "drain_report": seconds(rules.drain_report_s),
         "platform": rules.platform or None,
         "labels": {key: list(values) for key, values in rules.labels},
         "tolerations": [asdict(toleration) | {"effect": toleration.effect or None} for toleration in rules.tolerations],

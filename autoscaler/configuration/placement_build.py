@@ -37,6 +37,7 @@ def build_placement(model: PlacementModel, uses: Sequence[PolicyUse], complain: 
         spread=tuple(model.spread),
         max_per_host=model.max_per_host,
         host_grace_s=model.host_grace,
+        drain_report_s=model.drain_report,
         platform=model.platform or "",
         labels=labels,
         tolerations=_tolerations(model, complain),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from autoscaler.configuration.fields import Count, Duration, Name, Percent, Text
+from autoscaler.configuration.fields import Count, Duration, Name, Percent, PositiveDuration, Text
 from autoscaler.configuration.strict import Strict, UseModel
 
 LabelKey = Annotated[str, Field(min_length=1, max_length=128)]
@@ -56,6 +56,8 @@ class PlacementModel(Strict):
     spread: Annotated[list[LabelKey], Field(max_length=8)] = ["zone", "host"]
     max_per_host: Count = 0
     host_grace: Duration = 60.0
+    drain_report: PositiveDuration = 600.0
+    """What has not left a host that is to be emptied by then is reported as stuck."""
     platform: Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_.-]+$")] | None = None
     """Such as linux/arm64; default: any."""
     labels: Annotated[dict[LabelKey, LabelValues], Field(max_length=16)] = {}

@@ -46,7 +46,7 @@ class Claimant:
     @property
     def outranks_any(self) -> bool:
         """Whether there can be a service that gives way."""
-        return bool(self.neighbours.tenants) and self.priority - PRIORITY_GAP >= self.neighbours.lowest
+        return self.priority - PRIORITY_GAP >= self.neighbours.lowest and bool(self.neighbours.tenants)
 
     def outranks(self, service: str) -> bool:
         """Whether that service gives way to this one."""

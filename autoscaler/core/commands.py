@@ -148,6 +148,11 @@ def _go_back(draft: Draft, settings: ServiceSettings, command: ControlArrived, t
 def _abort(draft: Draft, settings: ServiceSettings, command: ControlArrived, world: World) -> None:
     state = draft.state
     running = running_of(state.rollout)
+    if not isinstance(running, Preflight | Running) and state.waiting is not None:
+        stopped = Reason("abort", "stopped while it waited")
+        draft.settle(state.waiting.event, "rolled_back", "rollback", stopped, waiting=None)
+        _applied(draft, command, "abort", "the deployment that waited was stopped before anything changed")
+        return
     if not isinstance(running, Preflight | Running):
         _refuse(draft, command, "no_rollout", "no rollout is in flight")
         return

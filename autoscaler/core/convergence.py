@@ -15,6 +15,7 @@ from autoscaler.core.displacing import displaced_still, give_way, pending_reason
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.edit import Edit, edit_of, victims
 from autoscaler.core.holding import composition
+from autoscaler.core.leaving import leaving_hosts, report_stuck
 from autoscaler.core.rebalance import is_moving, rebalance
 from autoscaler.core.replacing import (
     approach,
@@ -74,6 +75,7 @@ def converge(draft: Draft, settings: ServiceSettings, world: World, lost: Sequen
         case _:
             _keep_up(edit)
     _record(draft, edit, moved)
+    report_stuck(draft, edit)
 
 
 def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
@@ -92,6 +94,9 @@ def _record(draft: Draft, edit: Edit, moved: Rollout) -> None:
         changes["pending"] = pending
     if displaced != state.displaced:
         changes["displaced"] = displaced
+    leaving = leaving_hosts(edit)
+    if leaving != state.leaving:
+        changes["leaving"] = leaving
     if moved != state.rollout:
         changes["rollout"] = moved
     if not changes:
@@ -117,6 +122,8 @@ _STILL = {
     "sick": "a replica is sick; its successor waits for its turn",
     "placed": "nothing is pending",
     "released": "what ran on lost hosts is not needed any more",
+    "leaving": "a host is to be emptied",
+    "left": "no host is left to be emptied",
 }
 
 
@@ -127,6 +134,8 @@ def _still_code(changes: Mapping[str, Any], *, split: bool, pending: bool) -> st
         return "pending"
     if "setbacks" in changes:
         return "sick"
+    if "leaving" in changes and "pending" not in changes:
+        return "leaving" if changes["leaving"] else "left"
     return "released" if "lost" in changes else "placed"
 
 

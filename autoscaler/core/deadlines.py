@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoscaler.core.freezing import updates_frozen
+from autoscaler.core.leaving import report_deadlines
 from autoscaler.core.rebalance import move_deadlines
 from autoscaler.core.returning import asked_by
 from autoscaler.core.rollout import STANDBY_MIN_S, Advancing, Held, Judging, Preflight, RollingBack, Soaking
@@ -41,6 +42,8 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
         yield state.override.until
     if state.freeze is not None and state.freeze.until is not None:
         yield state.freeze.until
+    if state.verification is not None and not state.verification.late:
+        yield state.verification.until
     yield from _rollout_deadlines(state, settings, world)
     yield from _replica_deadlines(state, settings, world)
     for setback in state.setbacks:
@@ -48,6 +51,7 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
     for replica in state.lost:
         yield asked_by(replica, settings.update, world)
     yield from move_deadlines(state, settings, world)
+    yield from report_deadlines(state, settings)
 
 
 def _rollout_deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> Iterator[float]:

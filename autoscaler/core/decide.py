@@ -41,6 +41,7 @@ from autoscaler.core.stimuli import (
     OutcomesArrived,
     Stimulus,
 )
+from autoscaler.core.verifying import note_unverified, verify_rollback
 from autoscaler.core.world import World
 
 CASCADE_MAX = 6
@@ -58,6 +59,7 @@ def decide(state: ServiceState, settings: ServiceSettings, stimulus: Stimulus, w
             soak_unknown = stimulus.soak_unknown
             _vote_down(draft, settings, stimulus)
             _judge(draft, settings, stimulus)
+            verify_rollback(draft, stimulus)
             evaluate(draft, settings, stimulus)
             if not draft.records and isinstance(state.rollout, Idle) and state.pending is None:
                 return ()
@@ -86,6 +88,7 @@ def _settle(
 ) -> None:
     """Let everything follow that follows: expiries, failures, phases, and edits of the wanted replicas."""
     expire(draft)
+    note_unverified(draft)
     fulfil_claims(draft, world)
     lost = [*failures, *note_sightings(draft, settings, world)]
     judge_failures(draft, settings, lost)

@@ -37,8 +37,8 @@ CONFIGURATION_SOURCE = "/configuration"
 def accept_deployment(
     draft: Draft, settings: ServiceSettings, arrived: DeploymentArrived, *, configured: bool = False
 ) -> None:
-    """Refuse the event, let it wait behind a rollback, or begin it, superseding one in flight; ``configured``: it is
-    the configuration's own, which no freeze holds up."""
+    """Refuse the event, let it wait behind a rollback or for approval, or begin it, superseding one in flight;
+    ``configured``: it is the configuration's own, which no freeze holds up."""
     state = draft.state
     spec = complete_spec(arrived.spec, arrived.fields, base_spec(state, settings), settings)
     spec_refusal = refusal_of(spec, arrived.fields, settings)
@@ -50,11 +50,13 @@ def accept_deployment(
     accepted = because(
         "accepted", f"deployment {arrived.event.id} accepted{' as ' + arrived.version if arrived.version else ''}"
     )
-    if isinstance(state.rollout, RollingBack):
+    bound = rollback_bound(state, settings, arrived.at) if not configured else ""
+    if isinstance(state.rollout, RollingBack) or bound:
         if state.waiting is not None:
             superseded = because("superseded", f"a later deployment, {arrived.event.id}, takes its place in the queue")
             draft.settle(state.waiting.event, "superseded", "deployment", superseded)
-        waiting = Reason("waiting", f"{accepted.text}; waits for the rollback under way to end")
+        why = f"{bound}: waits for approve" if bound else "waits for the rollback under way to end"
+        waiting = Reason("rollback_limit" if bound else "waiting", f"{accepted.text}; {why}")
         draft.add("decided", "deployment", waiting, verdict="accepted", event=arrived.event, waiting=deployment)
         return
     draft.add("decided", "deployment", accepted, verdict="accepted", event=arrived.event)
@@ -88,17 +90,16 @@ def _refusal(
         return because("freeze", f"{frozen[0]}. Deploy after it, or unfreeze")
     if spec_refusal is not None:
         return spec_refusal
-    rejected = _rejected_before(state, arrived.spec)
-    if rejected is not None:
-        return rejected
-    recent = [at for at in state.rollbacks if at > arrived.at - HOUR_S]
-    if len(recent) >= settings.update.rollbacks_per_hour:
-        return because(
-            "rollback_limit",
-            f"{len(recent)} automatic rollbacks in the last hour. Approve to go on",
-            rollbacks=len(recent),
-        )
-    return None
+    return _rejected_before(state, arrived.spec)
+
+
+def rollback_bound(state: ServiceState, settings: ServiceSettings, at: float) -> str:
+    """Why an update that came at that moment waits for `approve`: so many automatic rollbacks in the hour before it, or
+    since; empty where it need not."""
+    recent = [when for when in state.rollbacks if when > at - HOUR_S]
+    if len(recent) < max(1, settings.update.rollbacks_per_hour):
+        return ""
+    return f"{len(recent)} automatic rollback{'s' if len(recent) > 1 else ''} within an hour"
 
 
 def _rejected_before(state: ServiceState, spec: RevisionSpec) -> Reason | None:
@@ -254,6 +255,7 @@ def launch(draft: Draft, settings: ServiceSettings, preflight: Preflight) -> Non
         demand=demand,
         initialised=True,
         setbacks=(),
+        verification=None,
         rollout=rollout,
     )
 

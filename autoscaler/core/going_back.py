@@ -16,6 +16,7 @@ from autoscaler.core.revision import Revision, Standing
 from autoscaler.core.rollout import Halted, Held, Idle, RollingBack, Running, running_of
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
+from autoscaler.core.verifying import begin_verification
 
 HOUR_S = 3600.0
 
@@ -98,6 +99,8 @@ def finish_rollback(draft: Draft, rollout: RollingBack) -> None:
     draft.causes = tuple(ref for ref in (rollout.event, rollout.command) if ref is not None)
     before = replace(draft.standpoint, revision=rollout.rejected)
     reason = rollout.reason
+    if reason.code == "policy" and rollout.command is None:
+        begin_verification(draft, rollout.target, reason)
     if rollout.event is not None:
         draft.add(
             "decided",

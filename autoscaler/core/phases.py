@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from autoscaler.core.deployments import begin, give_up_preflight, launch, serving, settle_known
+from autoscaler.core.deployments import begin, give_up_preflight, launch, rollback_bound, serving, settle_known
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import Reason
 from autoscaler.core.freezing import updates_frozen
@@ -176,9 +176,12 @@ def progress_preflight(draft: Draft, settings: ServiceSettings, world: World) ->
 
 
 def begin_waiting(draft: Draft, settings: ServiceSettings, world: World) -> None:
-    """Begin the deployment that waited behind a rollback, once that has ended either way."""
+    """Begin the deployment that waited behind a rollback, once that has ended either way, unless it was one too many:
+    then it waits for `approve`, which forgets them."""
     waiting = draft.state.waiting
-    if waiting is not None and isinstance(draft.state.rollout, Idle | Halted):
+    if waiting is None or rollback_bound(draft.state, settings, waiting.arrived_at):
+        return
+    if isinstance(draft.state.rollout, Idle | Halted):
         begin(draft, settings, waiting)
         progress_preflight(draft, settings, world)
 

@@ -172,12 +172,14 @@ class PlacementRules:
 
     ``spread`` lists topology keys (host labels, or ``host``), most important first. ``labels``: what a host must have,
     any of the values. ``beside_none_of``: services on whose hosts none of ours goes. ``scorers``: `score_host` plugins
-    with their weights. ``rebalance``: whether replicas move to hosts that came later.
+    with their weights. ``drain_report_s``: what has not left a host by then is said to be stuck. ``rebalance``: whether
+    replicas move to hosts that came later.
     """
 
     spread: tuple[str, ...] = ("zone", "host")
     max_per_host: int = 0
     host_grace_s: float = 60.0
+    drain_report_s: float = 600.0
     strategy: Literal["spread", "binpack"] = "spread"
     platform: str = ""
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()

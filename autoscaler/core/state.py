@@ -56,6 +56,16 @@ class Displaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving:
+    """A host that is to be emptied and that replicas of the service have not left, ``since`` it was found so; ``told``:
+    that it takes too long has been said."""
+
+    host: str
+    since: float
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Override:
     """An operator's demand, in force until ``until`` (None: until ``scale auto``)."""
 
@@ -80,6 +90,17 @@ class SeenEvent:
 
     event: EventRef
     verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A rollback that policies asked for has ended, and whether they have nothing against ``revision`` any more is to
+    be seen by ``until``; ``late``: it was not, and still is not. ``text``: what they had against the other one."""
+
+    revision: int
+    text: str
+    until: float
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +144,14 @@ class ServiceState:
     setbacks: tuple[Setback, ...] = ()
     pending: Reason | None = None
     displaced: tuple[Displaced, ...] = ()
+    leaving: tuple[Leaving, ...] = ()
     override: Override | None = None
     freeze: Freeze | None = None
     last_up_at: float | None = None
     last_down_at: float | None = None
     steps: tuple[tuple[float, int], ...] = ()
     rollbacks: tuple[float, ...] = ()
+    verification: Verification | None = None
     conclusion: Conclusion | None = None
     seen: tuple[SeenEvent, ...] = ()
     updated_at: float = 0.0

@@ -56,6 +56,7 @@ class Properties:
         self._samples: list[float] = []
         self._heard: list[float] = []
         self._rolled_back_since_update = False
+        self._rollbacks: list[float] = []
         self._frozen: tuple[str, float | None] | None = None
 
     def sampled(self, at: float, *, finite: bool) -> None:
@@ -191,7 +192,16 @@ class Properties:
         return max(after - before for before, after in pairwise(points))
 
     def _check_rollback(self, data: Mapping[str, Any], at: float) -> None:
-        """P13: a rollback is never rolled back by itself."""
+        """P13: a rollback is never rolled back by itself; and no update begins past so many of them in an hour."""
+        if data["reason"]["code"] == "approved":
+            self._rollbacks.clear()
+        if data["kind"] == "update" and data["reason"]["code"] == "revision":
+            recent = [when for when in self._rollbacks if when > at - 3600.0]
+            if len(recent) >= max(1, self.settings.update.rollbacks_per_hour):
+                raise violated("bound", at, f"an update began after {len(recent)} rollbacks within an hour")
+        asked = data["reason"]["code"] in {"rollback", "abort", "base"}
+        if data["kind"] == "rollback" and "revision" in data["changes"] and not asked:
+            self._rollbacks.append(at)
         if (data["kind"] == "update" and "revision" in data["changes"]) or data["reason"]["code"] == "approved":
             self._rolled_back_since_update = False
         elif data["kind"] == "rollback" and "revision" in data["changes"]:

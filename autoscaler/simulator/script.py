@@ -60,7 +60,7 @@ def some_settings(chance: Chance) -> ServiceSettings:
         stop_deadline_s=10.0,
         restart_window_s=60.0,
         restart_delay_s=chance.pick([0.5, 3.0]),
-        rollbacks_per_hour=chance.pick([3, 100]),
+        rollbacks_per_hour=chance.pick([1, 3]),
     )
     low, high = chance.pick([(0, 4), (1, 5), (0, 6)])
     step_up = StepLimit(chance.pick([Amount(count=1), Amount(percent=50)]), 10.0) if chance.happens(0.4) else None

@@ -122,6 +122,8 @@ class SimWorld:
             host.clock_ahead_s = odd.pick([0.0, 0.0, 0.0, -3600.0, -9.0, 6.0, 3600.0])
         if odd.happens(0.3):
             self.settings = replace(self.settings, placement=replace(self.settings.placement, rebalance=True))
+        rules = replace(self.settings.placement, drain_report_s=odd.pick([3.0, 600.0]))
+        self.settings = replace(self.settings, placement=rules)
         if odd.happens(0.4):
             self.hosts.lost_after_s = 1.0
             self.settings = replace(

@@ -32,7 +32,7 @@ def test_unset_keys_are_the_core_s_defaults(tmp_path: Path) -> None:
 def test_every_key_reaches_the_rules(tmp_path: Path) -> None:
     made = rules(
         tmp_path,
-        "strategy: binpack, spread: [rack], max_per_host: 2, host_grace: 5s, platform: linux/arm64, "
+        "strategy: binpack, spread: [rack], max_per_host: 2, host_grace: 5s, drain_report: 20m, platform: linux/arm64, "
         "labels: {zone: [a, b], disk: ssd}, tolerations: [gpu, 'old=yes:NoExecute', {key: k, value: v}], "
         "affinity: [{labels: {zone: a}, weight: 3}], not_beside: [db], shares: {zone: {a: 80%, b: 20%}}, "
         "weights: {image: 0}, rebalance: true",
@@ -42,6 +42,7 @@ def test_every_key_reaches_the_rules(tmp_path: Path) -> None:
         spread=("rack",),
         max_per_host=2,
         host_grace_s=5.0,
+        drain_report_s=1200.0,
         platform="linux/arm64",
         labels=(("disk", ("ssd",)), ("zone", ("a", "b"))),
         tolerations=(Toleration("gpu"), Toleration("old", "yes", "NoExecute"), Toleration("k", "v")),

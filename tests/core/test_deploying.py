@@ -311,20 +311,6 @@ def test_rollback_that_fails_as_well_halts_and_is_never_rolled_back() -> None:
     assert sum(1 for r in scene.records if r.kind == "rollback" and r.raises_generation) == 1
 
 
-def test_more_automatic_rollbacks_than_an_hour_allows_make_updates_wait_for_approve() -> None:
-    scene = a_scene(2, v2=crashes, v3=crashes, v4=crashes)
-    for number in (2, 3, 4):
-        scene.deploy(a_spec(str(number)), f"d-{number}")
-        scene.run(10)
-        assert scene.verdict(f"d-{number}") == "rolled_back"
-    scene.deploy(a_spec("5"), "d-5")
-    assert (scene.verdict("d-5"), scene.reason("d-5")) == ("refused", "rollback_limit")
-    scene.order("approve")
-    scene.deploy(a_spec("5"), "d-6")
-    scene.run(120)
-    assert scene.verdict("d-6") == "applied"
-
-
 # -- the configuration's own revision ------------------------------------------------------------------------------
 
 

@@ -177,3 +177,45 @@ def test_taint_that_executes_sends_away_what_does_not_tolerate_it() -> None:
         scene.change_host("h1", taints=(tainted,))
         scene.run(20)
         assert ("h1" in {r.host for r in scene.state.replicas}) is stays
+
+
+def stuck(scene: Scene) -> list[str]:
+    """The reports of what has not left a host."""
+    return [r.reason.text for r in scene.records if r.reason.code == "drain_stuck"]
+
+
+def test_what_has_not_left_a_host_in_ten_minutes_is_reported_once_with_why() -> None:
+    scene = Scene(spread(3), some_settings(placement=PlacementRules(max_per_host=1)), [a_host(h) for h in HOSTS])
+    scene.change_host("h1", condition="draining")
+    scene.run(599)
+    assert stuck(scene) == []
+    scene.run(600)
+    why = "no host: 2 have 1 of the service already, 1 draining"
+    assert stuck(scene) == [f"alarm: not gone in 600 s from hosts that are to be emptied: s0.r1.1 on h1; {why}"]
+    assert [(one.host, one.told) for one in scene.state.leaving] == [("h1", True)]
+    scene.hosts["h4"] = a_host("h4")
+    scene.tell(Observed(scene.now))
+    scene.run(10)
+    assert (scene.state.leaving, {c.host for c in scene.containers.values()}) == ((), {"h2", "h3", "h4"})
+
+
+def test_replica_that_does_not_end_on_a_draining_host_is_reported_as_well() -> None:
+    scene = Scene(spread(3), some_settings(), [a_host(h) for h in HOSTS])
+    scene.change_host("h1", condition="draining")
+    scene.run(30)
+    assert (scene.state.leaving, stuck(scene)) == ((), [])
+    left_over = replace(next(iter(scene.containers.values())), id="x", name="x", host="h1", attempt=1, slot=0)
+    scene.containers["x"] = replace(left_over, stopping=True)
+    scene.tell(Observed(scene.now))
+    scene.run(601)
+    assert len(stuck(scene)) == 1
+    assert stuck(scene)[0].endswith("s0.r1.1 on h1; they are to stop, and have not yet")
+
+
+def test_host_that_is_left_in_time_or_may_be_stayed_on_is_no_alarm() -> None:
+    scene = Scene(spread(3), some_settings(placement=PlacementRules(max_per_host=1)), [a_host(h) for h in HOSTS])
+    scene.change_host("h1", condition="draining")
+    scene.run(300)
+    scene.change_host("h1", condition="ready")
+    scene.run(301)
+    assert (stuck(scene), scene.state.leaving) == ([], ())

@@ -28,7 +28,7 @@ def crowded(installation: Installation) -> None:
 
     def service(least: int, first: int, priority: int) -> dict[str, Any]:
         replicas = {"min": least, "max": 4, "initial": first}
-        return installation.service(priority=priority, replicas=replicas, revision=revision, update=QUICK_UPDATE)
+        return installation.service(priority=priority, revision=revision, update=QUICK_UPDATE) | {"replicas": replicas}
 
     installation.services = {"job": service(1, 2, 20), "web": service(0, 0, 80)}
 
