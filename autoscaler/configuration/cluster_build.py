@@ -33,6 +33,7 @@ from autoscaler.configuration.settings import (
     HostSettings,
     HostTls,
     HttpSettings,
+    KafkaLagSettings,
     PrometheusSettings,
     Registry,
     RouterSettings,
@@ -105,7 +106,7 @@ class ClusterBuilder:
             replication=0 if model.replication == "auto" else model.replication,
             member=model.member,
             session_timeout_s=model.session_timeout,
-            security=self._security(model.security),
+            security=self._security(model.security, "stream", "security"),
         )
 
     def _only_kafka(self, model: StreamModel) -> None:
@@ -114,8 +115,7 @@ class ClusterBuilder:
         if model.security.model_fields_set:
             self._complain(("stream", "security"), "belongs to kafka, and this stream is embedded", "Remove it.")
 
-    def _security(self, model: SecurityModel) -> StreamSecurity:
-        at = ("stream", "security")
+    def _security(self, model: SecurityModel, *at: Step) -> StreamSecurity:
         protocol = model.protocol
         if protocol is None:
             secure = model.ca_file or model.cert_file
@@ -280,8 +280,43 @@ class ClusterBuilder:
             for item in model.metrics.prometheus
         )
 
+    def kafka_lags(self, model: ClusterModel, stream: StreamSettings) -> tuple[KafkaLagSettings, ...]:
+        """The consumer groups to poll; of the stream's brokers where an entry names none."""
+        found: list[KafkaLagSettings] = []
+        for index, item in enumerate(model.metrics.kafka):
+            at: tuple[Step, ...] = ("metrics", "kafka", index)
+            brokers = stream
+            if item.brokers:
+                security = self._security(item.security, *at, "security")
+                brokers = StreamSettings(kind="kafka", brokers=tuple(item.brokers), security=security)
+            elif stream.kind != "kafka":
+                self._complain((*at, "brokers"), "is missing, and the stream is embedded", "Name brokers as host:port.")
+            elif item.security.model_fields_set:
+                self._complain((*at, "security"), "has no meaning without brokers", "Name brokers, or remove it.")
+            if len(set(item.topics)) < len(item.topics):
+                self._complain((*at, "topics"), "names a topic twice", "Keep one of them.")
+            if any((other.service, other.name) == (item.service, item.name) for other in found):
+                self._complain((*at, "name"), "is the metric of another group of the service", "Give it another name.")
+            lag = KafkaLagSettings(
+                group=item.group,
+                topics=tuple(item.topics),
+                service=item.service,
+                brokers=brokers,
+                every_s=item.every,
+                name=item.name,
+                timeout_s=item.timeout,
+                offset_reset=item.offset_reset,
+                persistent_s=item.exclude_persistent_lag,
+            )
+            found.append(lag)
+        return tuple(found)
+
     def check_queries(self, model: ClusterModel, services: Collection[str]) -> None:
-        """Queries belong to services that exist."""
+        """Queries and groups belong to services that exist."""
+        for index, lag in enumerate(model.metrics.kafka):
+            if lag.service not in services:
+                at: tuple[Step, ...] = ("metrics", "kafka", index, "service")
+                self._complain(at, "names no service of this configuration", suggestion(lag.service, services))
         for index, item in enumerate(model.metrics.prometheus):
             for name in item.queries:
                 if name not in services:

@@ -44,6 +44,8 @@ def _periods(configuration: Configuration) -> dict[str, float]:
     for source in configuration.prometheus:
         for service in source.queries:
             periods[service] = max(periods.get(service, 0.0), source.every_s)
+    for lag in configuration.kafka_lags:
+        periods[lag.service] = max(periods.get(lag.service, 0.0), lag.every_s)
     return periods
 
 

@@ -15,7 +15,9 @@ from typing import Any
 from autoscaler.configuration.settings import (
     Configuration,
     HostSettings,
+    KafkaLagSettings,
     RouterSettings,
+    StreamSecurity,
     StreamSettings,
     TargetSettings,
 )
@@ -72,7 +74,8 @@ def effective_cluster(configuration: Configuration) -> Tree:
                     "queries": {name: dict(asked) for name, asked in source.queries.items()},
                 }
                 for source in configuration.prometheus
-            ]
+            ],
+            "kafka": [_lag(lag) for lag in configuration.kafka_lags],
         },
         "plugins": [
             {"plugin": name, "trusted": name in configuration.trusted_plugins} for name in configuration.plugins
@@ -95,8 +98,22 @@ def _path(path: object) -> str | None:
     return None if path is None else str(path)
 
 
+def _lag(lag: KafkaLagSettings) -> Tree:
+    return {
+        "group": lag.group,
+        "topics": list(lag.topics),
+        "service": lag.service,
+        "name": lag.name,
+        "every": seconds(lag.every_s),
+        "timeout": seconds(lag.timeout_s),
+        "offset_reset": lag.offset_reset,
+        "exclude_persistent_lag": None if lag.persistent_s is None else seconds(lag.persistent_s),
+        "brokers": list(lag.brokers.brokers),
+        "security": _security(lag.brokers.security),
+    }
+
+
 def _stream(stream: StreamSettings) -> Tree:
-    security = stream.security
     return {
         "kind": stream.kind,
         "brokers": list(stream.brokers),
@@ -106,15 +123,19 @@ def _stream(stream: StreamSettings) -> Tree:
         "replication": stream.replication or "auto",
         "member": stream.member,
         "session_timeout": seconds(stream.session_timeout_s),
-        "security": {
-            "protocol": security.protocol,
-            "mechanism": security.mechanism,
-            "username": security.username,
-            "password_file": _path(security.password_file),
-            "ca_file": _path(security.ca_file),
-            "cert_file": _path(security.cert_file),
-            "key_file": _path(security.key_file),
-        },
+        "security": _security(stream.security),
+    }
+
+
+def _security(security: StreamSecurity) -> Tree:
+    return {
+        "protocol": security.protocol,
+        "mechanism": security.mechanism,
+        "username": security.username,
+        "password_file": _path(security.password_file),
+        "ca_file": _path(security.ca_file),
+        "cert_file": _path(security.cert_file),
+        "key_file": _path(security.key_file),
     }
 
 

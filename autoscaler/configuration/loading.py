@@ -110,15 +110,17 @@ def _from_tree(gathered: Gathered, path: Path) -> Loaded:
     services = build_services(root, ServiceBuilder(targets, unusable, files, routers).build)
     found.extend(services.problems)
     plugins, trusted = cluster.plugins(model)
+    stream = cluster.stream(model.stream)
     configuration = Configuration(
         cluster=model.cluster,
         directory=directory,
-        stream=cluster.stream(model.stream),
+        stream=stream,
         targets=MappingProxyType(targets),
         services=MappingProxyType(services.settings),
         http=cluster.http(model.http),
         registries=cluster.registries(model),
         prometheus=cluster.prometheus(model),
+        kafka_lags=cluster.kafka_lags(model, stream),
         routers=MappingProxyType(routers),
         plugins=plugins,
         trusted_plugins=trusted,

@@ -30,9 +30,14 @@ from autoscaler.configuration.host_models import HostModel
 from autoscaler.configuration.placement_models import PlacementModel
 from autoscaler.configuration.strict import Strict, UseModel
 from autoscaler.core.settings import PRIORITY
-from autoscaler.events.forms import MOUNT
+from autoscaler.events.forms import METRIC_NAME, MOUNT
 
 SERVICES_MAX = 100_000
+
+
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+METRIC_CHARS_MAX = 100
+"""Room for the suffixes of the companions of a lag."""
 
 
 class SecurityModel(Strict):
@@ -103,10 +108,30 @@ class PrometheusModel(Strict):
     queries: dict[str, dict[str, Annotated[str, Field(min_length=1, max_length=16384)]]]
 
 
+class KafkaLagModel(Strict):
+    """A consumer group whose lag is polled as metric ``name`` of the service whose replicas are its consumers."""
+
+    group: Annotated[str, Field(min_length=1, max_length=255)]
+    topics: Annotated[list[TopicName], Field(min_length=1)]
+    service: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(pattern=METRIC_NAME, max_length=METRIC_CHARS_MAX)] = "lag"
+    """Also published: <name>_partitions and <name>_partitions_with_lag, both 0 while the lag is."""
+    every: PositiveDuration
+    timeout: PositiveDuration = 5.0
+    offset_reset: Literal["latest", "earliest"] = "latest"
+    """Of a partition with nothing committed: latest = a lag of 1, earliest = all that it holds."""
+    exclude_persistent_lag: PositiveDuration | None = None
+    """A partition whose committed offset has not moved for so long does not count, but keeps a first replica."""
+    brokers: list[Broker] = []
+    """Default: the stream's, with its security."""
+    security: SecurityModel = SecurityModel()
+
+
 class MetricsModel(Strict):
     """Sources that are polled for metrics."""
 
     prometheus: list[PrometheusModel] = []
+    kafka: list[KafkaLagModel] = []
 
 
 class ReplicasModel(Strict):

@@ -133,6 +133,24 @@ class PrometheusSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KafkaLagSettings:
+    """A consumer group whose lag is polled, as metric ``name`` of ``service``; ``brokers``: where it is.
+
+    ``persistent_s``: after so long without a move a partition's lag does not count (None: it always does).
+    """
+
+    group: str
+    topics: tuple[str, ...]
+    service: str
+    brokers: StreamSettings
+    every_s: float
+    name: str = "lag"
+    timeout_s: float = 5.0
+    offset_reset: Literal["latest", "earliest"] = "latest"
+    persistent_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """The whole file, valid. ``digest``: hash of its content without secrets.
 
@@ -147,6 +165,7 @@ class Configuration:
     http: HttpSettings | None = None
     registries: tuple[Registry, ...] = ()
     prometheus: tuple[PrometheusSettings, ...] = ()
+    kafka_lags: tuple[KafkaLagSettings, ...] = ()
     routers: Mapping[str, RouterSettings] = field(default_factory=lambda: MappingProxyType({}))
     plugins: tuple[str, ...] = ()
     trusted_plugins: frozenset[str] = frozenset()

@@ -1,6 +1,7 @@
 """`kafka_lag`: consumers by the lag of their group, no more of them than there are partitions to read.
 
-The policy works on a metric that carries the group's total lag; whatever publishes that metric may be its source.
+The policy works on a metric that carries the group's total lag. Whatever publishes that metric may be its source; the
+one that ships, `metrics: {kafka: [...]}`, asks the broker, and tells beside it of the partitions.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from autoscaler_plugins.rules.fields import Duration, Name, NotNegative, Ratio, 
 
 class Options(Strict):
     """``metric``: the group's total lag. ``per_replica``: messages of lag that one consumer may have. ``partitions``
-    of the topics: the most consumers that can work, unless ``allow_idle``. ``even``: only counts that divide them.
-    ``with_lag``: a metric of how many partitions have any lag, which is then the most. ``activation``: lag up to it
+    of the topics: the most consumers that can work, unless ``allow_idle``; where it is left out, what the metric
+    ``<metric>_partitions`` says. ``even``: only counts that divide them. ``with_lag``: a metric of how many partitions
+    have any lag, which is then the most. ``activation``: lag up to it
     starts nothing. ``cooldown``: time without more lag than that before the last consumer stops."""
 
     metric: Name
-    partitions: Annotated[int, Field(ge=1, le=100_000)]
+    partitions: Annotated[int, Field(ge=1, le=100_000)] | None = None
     per_replica: Annotated[int, Field(ge=1)] = keda.LAG_THRESHOLD
     activation: NotNegative = 0.0
     allow_idle: bool = False
@@ -54,7 +56,12 @@ def propose(
     said = f"{lag:.6g} {options.metric} over {options.per_replica} a replica"
     if keda.is_active(lag, options.activation):
         memory["active_at"] = now
-        count = shared(lag, demand, with_lag, options)
+        partitions: float | None = options.partitions
+        if partitions is None:
+            partitions = signals[f"{options.metric}_partitions"].latest
+            if partitions is None:
+                return None
+        count = shared(lag, demand, max(1, int(partitions)), with_lag, options)
         return autoscaler.Scale(bounded(count), f"{said} = {count}")
     active_at = memory.setdefault("active_at", now)
     ends_at = active_at + options.cooldown
@@ -65,14 +72,14 @@ def propose(
     return autoscaler.Scale(0, f"{said}: inactive for {autoscaler.format_duration(now - active_at)}")
 
 
-def shared(lag: float, demand: int, with_lag: float | None, options: Options) -> int:
+def shared(lag: float, demand: int, partitions: int, with_lag: float | None, options: Options) -> int:
     """The consumers that share an active lag; at least one."""
     most = None if with_lag is None else max(1, int(with_lag))
     rules = keda.LagRules(options.per_replica, options.allow_idle, options.even, most)
-    reported = keda.kafka_lag(int(lag), options.partitions, rules)
+    reported = keda.kafka_lag(int(lag), partitions, rules)
     band = hpa.Tolerance(options.tolerance, options.tolerance)
     count = hpa.by_average_value(demand, options.per_replica, reported, band)
-    if options.even and count == demand and options.partitions % max(demand, 1):
+    if options.even and count == demand and partitions % max(demand, 1):
         count = hpa.by_average_value(0, options.per_replica, reported)
-    limit = options.partitions if most is None else min(most, options.partitions)
+    limit = partitions if most is None else min(most, partitions)
     return max(1, count if options.allow_idle and most is None else min(count, limit))

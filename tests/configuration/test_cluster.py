@@ -111,6 +111,21 @@ def test_the_schema_accepts_the_example_and_refuses_an_unknown_key() -> None:
     assert [list(error.path) for error in validator.iter_errors(tree)] == [["services", "checkout"]]
 
 
+LAG = "metrics: {kafka: [{group: g, topics: [t, u], service: web, every: 2m%s}]}\n"
+
+
+def test_a_group_is_asked_for_at_the_brokers_of_the_stream_unless_it_names_others(tmp_path: Path) -> None:
+    stream = "stream: {brokers: ['a:1'], security: {ca_file: pw}}\n"
+    written(tmp_path, "", "pw")
+    (of_stream,) = load(written(tmp_path, SMALL + stream + LAG % ""), {}).configuration.kafka_lags
+    assert (of_stream.brokers.brokers, of_stream.brokers.security.protocol) == (("a:1",), "SSL")
+    more = ", brokers: ['b:2'], name: jobs, offset_reset: earliest, exclude_persistent_lag: 1m"
+    (own,) = load(written(tmp_path, SMALL + stream + LAG % more), {}).configuration.kafka_lags
+    assert (own.brokers.brokers, own.brokers.security.protocol) == (("b:2",), "PLAINTEXT")
+    assert (own.group, own.topics, own.name, own.persistent_s) == ("g", ("t", "u"), "jobs", 60.0)
+    assert any("shorter than the metric's period 2m" in each for each in warnings(tmp_path, SMALL + stream + LAG % ""))
+
+
 STREAMS = {
     "nothing": ("{}", ("embedded", "autoscaler.db", "PLAINTEXT")),
     "a path": ("{path: ./shop.db}", ("embedded", "shop.db", "PLAINTEXT")),

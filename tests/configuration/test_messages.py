@@ -218,6 +218,39 @@ FILE_CASES = {
             ' Did you mean "web"?'
         ),
     ),
+    "a group of an unknown service": (
+        SMALL + "metrics: {kafka: [{group: g, topics: [t], service: wob, every: 5s, brokers: ['b:9092']}]}\n",
+        ('autoscaler.yaml:8 metrics.kafka[0].service: names no service of this configuration. Did you mean "web"?'),
+    ),
+    "a group without a broker": (
+        SMALL + "metrics: {kafka: [{group: g, topics: [t], service: web, every: 5s}]}\n",
+        (
+            "autoscaler.yaml:8 metrics.kafka[0].brokers: is missing, and the stream is embedded."
+            " Name brokers as host:port."
+        ),
+    ),
+    "a group whose brokers need a password": (
+        SMALL
+        + "metrics: {kafka: [{group: g, topics: [t], service: web, every: 5s, brokers: ['b:9092'],"
+        + " security: {protocol: SASL_SSL, username: a}}]}\n",
+        (
+            "autoscaler.yaml:8 metrics.kafka[0].security.password_file: is missing, and SASL_SSL needs it."
+            " Add it or change protocol."
+        ),
+    ),
+    "two groups as one metric": (
+        SMALL
+        + "metrics: {kafka: [{group: g, topics: [t], service: web, every: 5s, brokers: ['b:9092']},"
+        + " {group: h, topics: [t], service: web, every: 5s, brokers: ['b:9092']}]}\n",
+        (
+            "autoscaler.yaml:8 metrics.kafka[1].name: is the metric of another group of the service."
+            " Give it another name."
+        ),
+    ),
+    "a topic twice": (
+        SMALL + "metrics: {kafka: [{group: g, topics: [t, t], service: web, every: 5s, brokers: ['b:9092']}]}\n",
+        "autoscaler.yaml:8 metrics.kafka[0].topics: names a topic twice. Keep one of them.",
+    ),
     "an image that is not allowed": (
         (
             "cluster: a\ntargets: {e: {kind: docker, hosts: [{name: h, url: 'unix:///s'}]}}\n"

@@ -12,10 +12,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from autoscaler.configuration.models import ServiceModel
+from autoscaler.configuration.models import KafkaLagModel, ServiceModel
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "coming-from").glob("*.md"))
-PART = re.compile(r"(?P<of>[a-z0-9_]+): (?P<names>`[^`]+`(?:, `[^`]+`)*)")
+PART = re.compile(r"(?P<of>[a-z0-9_.]+): (?P<names>`[^`]+`(?:, `[^`]+`)*)")
+
+
+BLOCKS: dict[str, type[BaseModel]] = {"service": ServiceModel, "metrics.kafka": KafkaLagModel}
+"""What a row may name beside a policy: a block of the configuration."""
 
 
 def plugin(name: str) -> ModuleType:
@@ -23,7 +27,7 @@ def plugin(name: str) -> ModuleType:
 
 
 def mapped(page: Path) -> list[tuple[str, str]]:
-    """(Policy or "service", option) of the middle column; nothing else may stand there but "none"."""
+    """(Policy or block, option) of the middle column; nothing else may stand there but "none"."""
     found: list[tuple[str, str]] = []
     rows = [line for line in page.read_text().splitlines() if line.startswith("|")][2:]
     for row in rows:
@@ -65,7 +69,7 @@ def test_there_is_a_page_for_each() -> None:
     [pytest.param(*pair, id=f"{page.stem}-{'.'.join(pair)}") for page in PAGES for pair in mapped(page)],
 )
 def test_what_is_named_exists(of: str, option: str) -> None:
-    model = ServiceModel if of == "service" else plugin(of).Options
+    model = BLOCKS[of] if of in BLOCKS else plugin(of).Options
     assert has(model, option.split("."))
 
 

@@ -50,5 +50,17 @@ def test_an_unknown_lag_is_no_opinion(options: dict[str, Any]) -> None:
     assert propose(kafka_lag, a_service(), given, options, memory={}) is None
 
 
+@pytest.mark.parametrize(("partitions", "to"), [(3.0, 3), (40.0, 10), (0.0, 1)])
+def test_partitions_that_are_not_configured_are_those_that_the_source_tells_of(partitions: float, to: int) -> None:
+    given = [signal("lag", 100.0), signal("lag_partitions", partitions)]
+    assert propose(kafka_lag, a_service(), given, {"metric": "lag"}, memory={}).to == to
+    assert propose(kafka_lag, a_service(), given[:1], {"metric": "lag"}, memory={}) is None
+
+
+def test_an_idle_group_needs_no_partitions() -> None:
+    given = [signal("lag", 0.0), unknown("lag_partitions")]
+    assert propose(kafka_lag, a_service(demand=0), given, {"metric": "lag"}, memory={}).to == 0
+
+
 def test_a_negative_lag_is_none() -> None:
     assert isinstance(ask(-1.0, 2), autoscaler.Hold)
