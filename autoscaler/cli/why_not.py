@@ -12,7 +12,7 @@ from autoscaler.core.deployments import rollback_bound
 from autoscaler.core.facts import ProposalNote
 from autoscaler.core.freezing import scaling_frozen, updates_frozen
 from autoscaler.core.going_back import rollback_target
-from autoscaler.core.rollout import Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Running
+from autoscaler.core.rollout import Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Running, is_unproven
 from autoscaler.core.settings import Scaling, ServiceSettings
 from autoscaler.core.state import ServiceState
 
@@ -80,6 +80,8 @@ def _standing_against_scaling(
         found.append(Obstacle("max", f"{state.demand} replicas are the most that replicas.max allows"))
     if not up and state.demand <= bounds.min:
         found.append(Obstacle("min", f"{state.demand} replicas are the least that replicas.min allows"))
+    if not up and not scaling.down_while_unproven and is_unproven(state.rollout):
+        found.append(Obstacle("unproven", "a rollout is under way; scaling.down_while_unproven is false"))
     last, wait_s = (state.last_up_at, scaling.up_cooldown_s) if up else (state.last_down_at, scaling.down_cooldown_s)
     if last is not None and now < last + wait_s:
         code = "up_cooldown" if up else "down_cooldown"

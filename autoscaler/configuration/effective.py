@@ -182,6 +182,7 @@ def effective_service(settings: ServiceSettings) -> Tree:
             "max_age": seconds(scaling.max_age_s),
             "combine": scaling.combine,
             "quorum": scaling.quorum or None,
+            "down_while_unproven": scaling.down_while_unproven,
         },
         "guards": {
             "max_step_up": _step(settings.guards.max_step_up),

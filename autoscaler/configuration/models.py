@@ -155,6 +155,8 @@ class ScalingModel(Strict):
     """The highest wish, the lowest, that of the first policy that knows, or the highest that `quorum` of them share."""
     quorum: Annotated[int, Field(ge=1, le=64)] | None = None
     """How many policies have to wish at least so much; default: more than half of those that scale."""
+    down_while_unproven: bool = False
+    """Scale down also from a deployment's acceptance to the end of its soak, and on the way back."""
 
 
 class StepModel(Strict):

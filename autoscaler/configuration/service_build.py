@@ -181,6 +181,7 @@ class ServiceBuilder:
             max_age_s=scaling.max_age,
             combine=scaling.combine,
             quorum=scaling.quorum or 0,
+            down_while_unproven=scaling.down_while_unproven,
         )
 
     def _quorum(self, scaling: ScalingModel, policies: int) -> None:

@@ -210,6 +210,12 @@ def in_flight(rollout: Rollout) -> bool:
     return isinstance(rollout, Preflight | Running | Held)
 
 
+def is_unproven(rollout: Rollout) -> bool:
+    """Whether it is not yet known that what will run carries the load: from a deployment's acceptance to the end of
+    its soak, held or not, and on the way back."""
+    return isinstance(rollout, Preflight | Running | Held | RollingBack)
+
+
 def is_stepping(rollout: Advancing | Judging) -> bool:
     """Whether it stands at a step, or grows a preview, with both revisions wanted; else it replaces all."""
     return rollout.current_step is not None or rollout.blue_green

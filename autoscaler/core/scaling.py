@@ -1,7 +1,8 @@
 """From votes to demand: stabilise, clamp, and say each step. Called by `decide` for an `Evaluate`. Pure.
 
-Rules: an unknown vote wishes today's demand; nothing is scaled down on silence, on unknown or on a window that is not
-yet full; to zero only after known zeros for the idle time; every clamp is recorded before -> after.
+Rules: an unknown vote wishes today's demand; nothing is scaled down on silence, on unknown, on a window that is not
+yet full, or while a rollout is unproven; to zero only after known zeros for the idle time; every clamp is recorded
+before -> after.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from autoscaler.core.combination import Wish, combine, note_of
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import Clamp
 from autoscaler.core.freezing import scaling_frozen
-from autoscaler.core.rollout import Retired, Retiring
+from autoscaler.core.rollout import Retired, Retiring, is_unproven, running_of
 from autoscaler.core.settings import ServiceSettings, StepLimit
 from autoscaler.core.state import Conclusion, ServiceState
 from autoscaler.core.stimuli import Evaluate
@@ -126,6 +127,15 @@ def _down_window(passage: _Passage) -> None:
     )
 
 
+def _unproven(passage: _Passage) -> None:
+    state = passage.state
+    if passage.to >= state.demand or passage.settings.scaling.down_while_unproven or not is_unproven(state.rollout):
+        return
+    held = "held in its " if state.rollout is not running_of(state.rollout) else ""
+    phase = running_of(state.rollout).phase.replace("_", " ")
+    passage.clamp("unproven", state.demand, f"not scaled down before the rollout ({held}{phase}) is proven")
+
+
 def _idle(passage: _Passage) -> None:
     if passage.to > 0 or passage.state.demand == 0:
         return
@@ -202,5 +212,5 @@ def _freeze(passage: _Passage) -> None:
         passage.clamp("freeze", passage.state.demand, "frozen with scope all")
 
 
-_GUARDS = (_up_window, _down_window, _idle, _cooldown, _step_limit, _bounds, _plugins, _freeze)
+_GUARDS = (_up_window, _down_window, _unproven, _idle, _cooldown, _step_limit, _bounds, _plugins, _freeze)
 """The order of the guards; each sees what the one before it left."""

@@ -44,7 +44,7 @@ class Bounds:
 @dataclass(frozen=True, slots=True)
 class Scaling:
     """How proposals become demand; every ``_s`` in seconds. ``quorum``: how many policies have to agree; 0: more than
-    half."""
+    half. ``down_while_unproven``: policies lower the demand also while a rollout is under way."""
 
     down_window_s: float = 300.0
     up_window_s: float = 0.0
@@ -54,6 +54,7 @@ class Scaling:
     max_age_s: float = 60.0
     combine: Literal["max", "min", "priority", "quorum"] = "max"
     quorum: int = 0
+    down_while_unproven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,15 @@ class ServiceSignals:
             found = fresh[0] if len(fresh) == 1 else None
         return found
 
+    def sum_of_revisions(self, name: str, now: float, max_age_s: float) -> float | None:
+        """The newest values of the revisions heard of lately, added up; None without any, and where samples of the
+        metric name no revision."""
+        if name in self._series or not self._by_revision:
+            return None
+        heard = [of[name] for of in self._by_revision.values() if name in of]
+        fresh = [series.latest for series in heard if now - series.at <= max_age_s]
+        return sum(fresh) if fresh else None
+
     def view(self, now: float, max_age_s: float | None = None) -> SignalsView:
         """What a policy may look at, at ``now``."""
         return SignalsView(self, now, self._max_age_s if max_age_s is None else max_age_s)
@@ -227,6 +236,11 @@ class Signal:
     def by_revision(self, number: int) -> Signal:
         """The same metric, of samples that name that revision."""
         return Signal(self.name, self._owner.series(self.name, number), self._now, self._max_age_s, self._owner)
+
+    def total(self) -> float | None:
+        """``latest``; of a metric that adds up and whose samples name their revision, the sum over the revisions heard
+        of lately. None where unknown."""
+        return self.latest if self.known else self._owner.sum_of_revisions(self.name, self._now, self._max_age_s)
 
     def __repr__(self) -> str:
         return f"Signal({self.name!r}, latest={self.latest!r}, age={self.age!r})"

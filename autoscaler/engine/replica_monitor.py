@@ -1,7 +1,8 @@
 """Publishes what the replicas of owned services look like, as metrics like any other, for policies to read.
 
 ``replicas_ready`` (how many are healthy), ``replicas_restarts_total`` (where the member counts them), ``cpu_cores`` and
-``memory_bytes`` (mean over the running replicas): of all replicas of a service, and of each revision.
+``memory_bytes`` (mean over the running replicas but those that are still starting, which a warm-up would make look busy
+and idleness idle): of all replicas of a service, and of each revision.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from autoscaler.ports.target import Target, Usage
 
 EVERY_S = 15.0
 USAGE_WITHIN_S = 10.0
+STARTING_S = 120.0
+"""A replica that has not been healthy for so long, since it was first seen, is no longer starting but sick, and counts:
+what is overloaded fails its checks as well. As `startup_deadline` is where nobody says otherwise."""
 
 Restarts = Callable[[str], Mapping[int, int]]
 """Of a service: revision -> replicas of it that ended by themselves and were made anew, since the beginning."""
@@ -72,6 +76,7 @@ class ReplicaMonitor:
         self._restarts = restarts
         self._used = used
         self._every_s = every_s
+        self._standing: dict[str, dict[str, float]] = {}
 
     async def run(self) -> None:
         """Publishes for ever; cancel it to end it."""
@@ -91,6 +96,7 @@ class ReplicaMonitor:
             for usage in of_target:
                 usages.setdefault(usage.service, []).append(usage)
         at = self._clock()
+        self._standing = {service: of for service, of in self._standing.items() if service in self._owned()}
         for service in sorted(self._owned()):
             samples = self._samples(service, usages.get(service, []), at)
             try:
@@ -111,9 +117,20 @@ class ReplicaMonitor:
             self._used(target.name, usages)
         return usages
 
+    def _started(self, service: str, replicas: Sequence[ObservedReplica], at: float) -> frozenset[str]:
+        """The names of those that were healthy once, or have had the time to become so."""
+        before = self._standing.get(service, {})
+        # When each of them is no longer starting.
+        self._standing[service] = {
+            replica.name: at if replica.healthy else before.get(replica.name, at + STARTING_S) for replica in replicas
+        }
+        return frozenset(name for name, since in self._standing[service].items() if since <= at)
+
     def _samples(self, service: str, usages: Sequence[Usage], at: float) -> list[ReplicaSample]:
         replicas = [replica for replica in self._observed(service) if replica.condition == "running"]
         restarts = dict(self._restarts(service)) if self._restarts is not None else None
+        started = self._started(service, replicas, at)
+        usages = [usage for usage in usages if usage.name in started]
         revisions = {replica.revision for replica in replicas} | {usage.revision for usage in usages}
         samples: list[ReplicaSample] = []
         for revision in (None, *sorted(revisions)):

@@ -33,6 +33,9 @@ EVALUATED_WITHIN_S = 30.0
 """An owner that takes over evaluates at the time of the newest sample it reads again, which may be so old."""
 
 
+UNPROVEN = {"preflight", "advancing", "judging", "soaking", "held", "rolling_back"}
+
+
 class Properties:
     """Watches one world. ``settings`` are the service's; the books are filled from the log as readers see it.
     ``may_lack``: the hosts may be too full for the demand."""
@@ -58,6 +61,7 @@ class Properties:
         self._rolled_back_since_update = False
         self._rollbacks: list[float] = []
         self._frozen: tuple[str, float | None] | None = None
+        self._phase = "idle"
 
     def sampled(self, at: float, *, finite: bool) -> None:
         """A sample of the scaling signal was published, or one that cannot be read."""
@@ -102,6 +106,8 @@ class Properties:
         self._check_verdict(data, at)
         self._check_demand(data, at)
         self._check_rollback(data, at)
+        if "rollout" in data["changes"]:
+            self._phase = data["changes"]["rollout"]["phase"]
         self.audit.append(dict(event))
 
     def _check_numbers(self, data: Mapping[str, Any], at: float) -> None:
@@ -152,7 +158,14 @@ class Properties:
             if any(p["kind"] == "unknown" and p["policy"] == "load" for p in data["proposals"]):
                 raise violated("P13", at, f"{before} -> {after} though the scaling signal was unknown")
             self._check_coverage(before, after, at)
+            self._check_proven(before, after, at)
         self._demands.append((at, after, by_policy))
+
+    def _check_proven(self, before: int, after: int, at: float) -> None:
+        """No policy lowers the demand while it is unknown whether what will run carries the load."""
+        low, high = self.settings.bounds.min, self.settings.bounds.max
+        if self._phase in UNPROVEN and not self.settings.scaling.down_while_unproven and low <= before <= high:
+            raise violated("unproven", at, f"{before} -> {after} while {self._phase}")
 
     def _check_step(self, before: int, after: int, at: float) -> None:
         guards = self.settings.guards

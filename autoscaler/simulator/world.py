@@ -129,6 +129,8 @@ class SimWorld:
             self.settings = replace(
                 self.settings, placement=replace(self.settings.placement, host_grace_s=odd.pick([1.5, 4.0]))
             )
+        if odd.happens(0.3):
+            self.settings = replace(self.settings, scaling=replace(self.settings.scaling, down_while_unproven=True))
 
     # Time.
 

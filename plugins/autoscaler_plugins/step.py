@@ -4,7 +4,8 @@ Three forms, one for each use:
 
 - ``bands``: a band holds values from ``above`` (included) up to ``below`` (excluded), so that two can meet without a
   gap. With ``for:`` every sample of so long has to lie in it; a gap longer than the metric's max_age, or a change of
-  demand, starts the count anew, so that one alarm makes one step.
+  demand, starts the count anew, so that one alarm makes one step. What is on its way counts: a step up starts from
+  the replicas that are ready.
 - ``points``: so many samples of a window lie in one band, adjacent or not (Nomad's threshold). A sample counts if an
   evaluation saw it.
 - ``alarm``: steps by how far a threshold is exceeded, with a cooldown a direction (step scaling of clouds).
@@ -205,6 +206,9 @@ def by_bands(
             run[0] + band.for_s,
         )
     wish = band.wish(demand)
+    if wish > demand and service.starting:
+        # What is on its way is not in the metric yet: the step is taken from those that are, not a second time.
+        wish = max(demand, band.wish(min(demand, service.ready)))
     return autoscaler.Scale(
         wish, f"{text} in its band for {autoscaler.format_duration(lasted_s)}: {demand} becomes {wish}"
     )

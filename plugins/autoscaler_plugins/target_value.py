@@ -1,7 +1,8 @@
 """`target_value`: as many replicas as share the metric's total at ``per_replica`` each.
 
 The total of the newest sample is what counts, so a wish does not compound while replicas start. Where the total is
-within ``tolerance`` of what today's demand carries, today's demand is the wish.
+within ``tolerance`` of what today's demand carries, today's demand is the wish. Where samples name their revision, the
+total is the sum over the revisions that run.
 """
 
 from __future__ import annotations
@@ -38,9 +39,12 @@ def propose(
     service: autoscaler.ServiceFacts, signals: autoscaler.SignalsView, options: Options
 ) -> autoscaler.Scale | autoscaler.Hold | None:
     """Wish ``ceil(total / per_replica)``; today's demand where the total is negative, which no load is."""
-    total = signals[options.metric].latest
+    signal = signals[options.metric]
+    total = signal.latest
     if total is None:
-        return None
+        total = signal.total()
+        if total is None:
+            return None
     if total < 0:
         return autoscaler.Hold(f"{total:.6g} {options.metric} is no load")
     per_replica, demand = options.per_replica, service.demand

@@ -30,6 +30,10 @@ def some_rules(**changes: Any) -> UpdateRules:
     return UpdateRules(**(given | changes))
 
 
+FOLLOWING = Scaling(down_while_unproven=True)
+"""Of a service whose demand falls in a rollout as well."""
+
+
 def some_settings(
     *,
     kind: Any = "process",

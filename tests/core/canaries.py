@@ -10,6 +10,7 @@ from autoscaler.core.settings import Route, ServiceSettings
 from autoscaler.core.state import Replica
 from autoscaler.core.steps import Step
 from tests.core.builders import (
+    FOLLOWING,
     NOW,
     a_host,
     a_replica,
@@ -27,7 +28,7 @@ PAUSED = Step(weight=20, pause_s=None)
 
 def a_canary_of(*steps: Step, route: Route | None = None, **rules: Any) -> ServiceSettings:
     """Settings of a service that is updated by these steps."""
-    return some_settings(update=some_rules(strategy="canary", steps=steps, **rules), route=route)
+    return some_settings(update=some_rules(strategy="canary", steps=steps, **rules), route=route, scaling=FOLLOWING)
 
 
 def some_replicas(revision: int, slots: range, *, available: bool = True) -> list[Replica]:

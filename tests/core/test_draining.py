@@ -10,6 +10,7 @@ from autoscaler.core.state import ServiceState
 from autoscaler.core.stimuli import Observed
 from autoscaler.core.world import Taint
 from tests.core.builders import (
+    FOLLOWING,
     NOW,
     a_host,
     a_replica,
@@ -65,12 +66,14 @@ def test_emptied_while_a_rollout_is_held_without_growing_it() -> None:
 
 
 def test_demand_that_falls_while_a_held_rollout_leaves_a_host_starts_nothing_beyond_the_demand() -> None:
-    scene = Scene(spread(6), some_settings(update=some_rules(max_surge=count(2))), [a_host(h) for h in HOSTS])
+    settings = some_settings(update=some_rules(max_surge=count(2)), scaling=FOLLOWING)
+    scene = Scene(spread(6), settings, [a_host(h) for h in HOSTS])
     scene.deploy(a_spec("2"))
     scene.run(3)
     scene.order("pause")
     scene.change_host("h1", condition="draining")
     scene.evaluate(wishes(4))
+    assert scene.state.demand == 4
     steady = [r for r in scene.state.replicas if r.host != "h1"]
     assert len(steady) <= 4 + 2
 

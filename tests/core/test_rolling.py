@@ -15,6 +15,7 @@ from autoscaler.core.split import surge_and_unavailable
 from autoscaler.core.state import Replica
 from autoscaler.core.stimuli import Observed
 from tests.core.builders import (
+    FOLLOWING,
     NOW,
     a_host,
     a_replica,
@@ -43,7 +44,7 @@ def an_update(new: list[Replica], old: list[Replica], demand: int, rules: Update
         attempts=100,
         rollout=replace(advancing, **changes),  # type: ignore[arg-type]
     )
-    return Scene(state, some_settings(update=rules), [a_host(h) for h in FOUR_HOSTS])
+    return Scene(state, some_settings(update=rules, scaling=FOLLOWING), [a_host(h) for h in FOUR_HOSTS])
 
 
 def some_replicas(revision: int, slots: range, *, available: bool = True) -> list[Replica]:

@@ -295,3 +295,22 @@ def test_runs_equal_a_naive_reading_of_samples_in_order(steps: list[tuple[int, f
     assert (series.covered_since, series.zero_since) == (covered, zero)
     run = series.run_within(-0.5, 0.5, -math.inf)
     assert (run and run[0]) == zero
+
+
+def test_a_total_is_the_sum_over_the_revisions_that_are_heard_of() -> None:
+    signals = ServiceSignals(max_age_s=60.0)
+    signals.fold("load", 100.0, 30.0, "m", 1)
+    signals.fold("load", 130.0, 12.0, "m", 2)
+    assert signals.view(140.0)["load"].latest is None
+    assert signals.view(140.0)["load"].total() == 42.0
+    assert signals.view(165.0)["load"].total() == 12.0
+    assert signals.view(200.0)["load"].total() is None
+    assert signals.view(200.0)["other"].total() is None
+
+
+def test_a_metric_that_names_no_revision_is_its_own_total_or_unknown() -> None:
+    signals = ServiceSignals(max_age_s=60.0)
+    signals.fold("load", 100.0, 30.0, "m")
+    signals.fold("load", 155.0, 12.0, "m", 2)
+    assert signals.view(110.0)["load"].total() == 30.0
+    assert signals.view(170.0)["load"].total() is None

@@ -88,6 +88,45 @@ async def test_each_owned_service_and_each_of_its_revisions_is_told_of(arena: Pr
     await target.close()
 
 
+async def test_a_starting_replica_is_no_part_of_the_mean_and_a_sick_one_is() -> None:
+    def named(slot: int, *, healthy: bool | None) -> ObservedReplica:
+        name = f"web.s{slot}.r1.{slot}"
+        return ObservedReplica(name, name, "web", slot, 1, slot, "local", "running", healthy=healthy)
+
+    class Busy:
+        name = "local"
+
+        async def usage(self) -> Sequence[Usage]:
+            return [Usage(f"web.s{slot}.r1.{slot}", "web", 1, float(10**slot), 1) for slot in range(3)]
+
+    now, topic = [1000.0], Topic()
+    replicas = [named(0, healthy=True), named(1, healthy=None)]
+    monitor = ReplicaMonitor(
+        [Busy()],
+        topic.publish,
+        lambda: frozenset({"web"}),
+        lambda _: replicas,
+        lambda: now[0],  # type: ignore[list-item]
+    )
+
+    async def mean() -> float | None:
+        topic.samples.clear()
+        await monitor.publish_once()
+        return topic.values.get(("web", "cpu_cores", None))
+
+    assert await mean() == 1.0, "the second starts, the third was not seen yet"
+    replicas[0] = named(0, healthy=False)
+    assert await mean() == 1.0, "one that was healthy is not starting again"
+    now[0] += 119
+    assert await mean() == 1.0
+    now[0] += 1
+    assert await mean() == 5.5, "after so long it is sick"
+    replicas[:] = [named(2, healthy=None)]
+    assert await mean() is None, "none that could be asked is unknown, not idle"
+    replicas[:] = [named(2, healthy=True)]
+    assert await mean() == 100.0
+
+
 async def test_services_of_others_are_left_out(arena: ProcessArena) -> None:
     target, topic = arena.target(), Topic()
     await target.open()

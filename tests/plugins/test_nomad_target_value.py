@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import autoscaler
 from autoscaler.testing import NOW, a_service, propose, signal, unknown
 from autoscaler_plugins import nomad_target_value
@@ -37,3 +39,11 @@ def test_a_change_starts_the_cooldown_of_its_direction() -> None:
 
 def test_without_a_sample_there_is_no_opinion() -> None:
     assert propose(nomad_target_value, a_service(), [unknown("busy")], OPTIONS, memory={}) is None
+
+
+@pytest.mark.parametrize(("ready", "to"), [(4, 8), (3, 6), (2, 4), (1, 4), (0, 4)])
+def test_what_is_on_its_way_is_not_ordered_twice_where_that_is_asked_for(ready: int, to: int) -> None:
+    service, options = a_service(demand=4, ready=ready, maximum=20), {"metric": "cpu", "target": 50.0}
+    given = [signal("cpu", 100.0)]
+    assert propose(nomad_target_value, service, given, options, memory={}).to == 8
+    assert propose(nomad_target_value, service, given, options | {"count_starting": True}, memory={}).to == to

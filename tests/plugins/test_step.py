@@ -51,6 +51,21 @@ def test_a_gap_longer_than_max_age_starts_the_count_anew() -> None:
     assert wish(signal("cpu", 10.0, 10.0, every=61)).to == 4
 
 
+@pytest.mark.parametrize(
+    ("ready", "to"),
+    [
+        pytest.param(4, 6, id="none is on its way"),
+        pytest.param(3, 5, id="one is"),
+        pytest.param(2, 4, id="enough are"),
+        pytest.param(0, 4, id="all are"),
+    ],
+)
+def test_what_is_on_its_way_is_not_ordered_twice(ready: int, to: int) -> None:
+    service = a_service(demand=4, ready=ready)
+    bands = [{"above": 80, "add": 2}]
+    assert propose(step, service, [signal("cpu", 90.0)], {**OPTIONS, "bands": bands}, memory={}).to == to
+
+
 def test_one_alarm_makes_one_step() -> None:
     memory: dict[str, Any] = {}
     given = signal("cpu", *[10.0] * 9, every=15)

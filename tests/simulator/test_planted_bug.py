@@ -62,7 +62,7 @@ def unknown_wishes_nothing(patch: pytest.MonkeyPatch) -> None:
         )
 
     patch.setattr(combination, "_wish_of", careless)
-    patch.setattr(scaling, "_GUARDS", (scaling._step_limit, scaling._bounds))
+    patch.setattr(scaling, "_GUARDS", (scaling._unproven, scaling._step_limit, scaling._bounds))
 
 
 def a_rule_forgets_the_unknown(patch: pytest.MonkeyPatch) -> None:
@@ -73,12 +73,17 @@ def a_rule_forgets_the_unknown(patch: pytest.MonkeyPatch) -> None:
         return combine([vote for vote in votes if not vote.unknown], demand, rules)
 
     patch.setattr(scaling, "combine", careless)
-    patch.setattr(scaling, "_GUARDS", (scaling._step_limit, scaling._bounds))
+    patch.setattr(scaling, "_GUARDS", (scaling._unproven, scaling._step_limit, scaling._bounds))
 
 
 def windows_are_not_awaited(patch: pytest.MonkeyPatch) -> None:
     """Scaling down does not wait for a window without gaps."""
     patch.setattr(scaling, "_GUARDS", tuple(g for g in scaling._GUARDS if g is not scaling._down_window))
+
+
+def unproven_rollouts_are_scaled_down(patch: pytest.MonkeyPatch) -> None:
+    """Scaling down does not wait for the end of a rollout."""
+    patch.setattr(scaling, "is_unproven", lambda rollout: False)
 
 
 def steps_are_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -184,6 +189,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (unknown_wishes_nothing, "P13"),
     (a_rule_forgets_the_unknown, "P13"),
     (windows_are_not_awaited, "P13"),
+    (unproven_rollouts_are_scaled_down, "unproven"),
     (steps_are_forgotten, "P5"),
     (freeze_is_ignored, "P12"),
     (deployments_pass_a_freeze, "P12"),
