@@ -60,12 +60,12 @@ defaults:
     - {{use: target_value, with: {{metric: requests_per_second, per_replica: 50}}}}
   scaling: {{down_window: 1m}}
   update:
-    {{min_healthy: 200ms, startup_deadline: 2s, deadline: 6s, soak: 500ms, monitor: 500ms, drain_timeout: 0s}}
+    {{min_healthy: 200ms, startup_deadline: 5s, deadline: 6s, soak: 500ms, monitor: 500ms, drain_timeout: 0s}}
   commands: ["{sys.executable} server.py **"]
   revision:
     command: [{sys.executable}, server.py, one]
     ports: {{http: 8080}}
-    health: {{http: /, port: http, every: 100ms, start: 500ms}}
+    health: {{http: /, port: http, every: 100ms, start: 1500ms}}
     stop: {{grace: 1s}}
 services:
   shop: {{}}

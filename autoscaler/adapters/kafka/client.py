@@ -8,7 +8,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import OffsetOutOfRangeError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupIdNotFound,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+    OffsetOutOfRangeError,
+    for_code,
+)
 
 from autoscaler.adapters.kafka.connection import connection_options, let_go, translated, within
 from autoscaler.adapters.kafka.connection import start as start_client
@@ -30,6 +37,13 @@ FOLLOW_MS = 500
 FLUSH_S = 5.0
 UNDECIDED_S = 1.0
 """How long a reader waits for a transaction to be decided that was open when it began."""
+
+NO_COORDINATOR = frozenset(
+    {GroupCoordinatorNotAvailableError.errno, GroupLoadInProgressError.errno, NotCoordinatorForGroupError.errno}
+)
+COORDINATOR_S = 5.0
+COORDINATOR_AGAIN_S = 0.2
+"""A broker makes the topic of all groups when it is asked for the first one, and has no answer until then."""
 
 REQUEST_BYTES_MAX = 8 * 1024 * 1024
 FETCH_BYTES = 4 * 1024 * 1024
@@ -127,15 +141,30 @@ class KafkaClient:
         """The members of the consumer group."""
         doing = f"ask for the members of {self._cluster}"
         admin = AIOKafkaAdminClient(**self._options)
+        give_up_at = asyncio.get_running_loop().time() + COORDINATOR_S
         try:
             await start_client(admin, self._options, "connect to Kafka")
-            (answer,) = await within(STALL_S, admin.describe_consumer_groups([self._cluster]), doing)
+            while True:
+                error, count = await self._described(admin, doing)
+                if error in (0, GroupIdNotFound.errno):
+                    return count
+                if error not in NO_COORDINATOR or asyncio.get_running_loop().time() > give_up_at:
+                    raise StreamError(f"{doing}: {for_code(error).__name__}")
+                await asyncio.sleep(COORDINATOR_AGAIN_S)
         finally:
             await let_go(admin, 2.0)
-        ((error, _, _, _, _, members, *_),) = answer.groups
-        if error:
-            raise StreamError(f"{doing}: {for_code(error).__name__}")
-        return len(members)
+
+    async def _described(self, admin: Any, doing: str) -> tuple[int, int]:
+        """The broker's error code and how many members the group has."""
+        try:
+            (answer,) = await within(STALL_S, admin.describe_consumer_groups([self._cluster]), doing)
+        except StreamError as error:
+            code: int = getattr(error.__cause__, "errno", -1)
+            if code not in NO_COORDINATOR:
+                raise
+            return code, 0
+        ((code, _, _, _, _, members, *_),) = answer.groups
+        return int(code), len(members)
 
     async def close(self) -> None:
         """Let go of everything within a few seconds."""
