@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,6 @@ from autoscaler.core.signals import SignalsView
 REPLICAS_MAX = 10**6
 TEXT_MAX = 500
 """Characters of a reason that are kept: it goes into every record that it explains."""
-MEMORY_BYTES_MAX = 64 * 1024
 
 
 def _is_count(value: object, least: int) -> bool:
@@ -89,17 +87,6 @@ def judge_events(value: object) -> tuple[list[dict[str, Any]] | None, str]:
     if isinstance(value, list) and all(isinstance(event, dict) for event in value):
         return value, ""
     return None, f"returned {type(value).__name__}; return a list of event mappings or None"
-
-
-def judge_memory(memory: object) -> str:
-    """Why a changed memory cannot be kept; "" where it can."""
-    if not isinstance(memory, dict):
-        return "memory must stay a mapping"
-    try:
-        size = len(json.dumps(memory, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        return f"memory holds what is no JSON value: {type(error).__name__}"
-    return f"memory of {size} bytes is over {MEMORY_BYTES_MAX}" if size > MEMORY_BYTES_MAX else ""
 
 
 def unknown_signals(view: SignalsView, looked_at: list[str], max_age_s: float) -> str:

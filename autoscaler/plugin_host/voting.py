@@ -6,7 +6,6 @@ cannot be interrupted; one of a trusted plugin that comes back late is *unknown*
 
 from __future__ import annotations
 
-import json
 from time import perf_counter
 from typing import Any
 
@@ -18,12 +17,12 @@ from autoscaler.plugin_host.answers import (
     TEXT_MAX,
     describe_error,
     judge_guard,
-    judge_memory,
     judge_proposal,
     unknown_signals,
 )
 from autoscaler.plugin_host.binding import Binding
 from autoscaler.plugin_host.evaluation import EvaluationRequest
+from autoscaler.plugin_host.memories import copied, judged
 
 DEADLINE_S = 0.25
 
@@ -51,7 +50,10 @@ def ask_policy(binding: Binding, request: EvaluationRequest) -> PolicyVote:
         return unknown_vote(binding, skip_reason(binding, request.now))
     now = request.now
     view = SignalsView(request.signals, now, request.max_age_s)
-    memory = _copied(request, binding.label) if binding.remembers else None
+    memory: dict[str, Any] | None = None
+    before = b""
+    if binding.remembers:
+        memory, before = copied(request.memory.get(binding.label))
     standing = binding.standing
     started = perf_counter()
     try:
@@ -83,27 +85,32 @@ def ask_policy(binding: Binding, request: EvaluationRequest) -> PolicyVote:
         if standing.failures_in_a_row:
             standing.succeeded()
         return PolicyVote(binding.label, answer, "", tuple(view.looked_at), binding.rollback)
-    return conclude_vote(binding, request, answer, view, memory)
+    return conclude_vote(binding, request, answer, view, memory, before)
 
 
 def conclude_vote(
-    binding: Binding, request: EvaluationRequest, answer: object, view: SignalsView, memory: dict[str, Any] | None
+    binding: Binding,
+    request: EvaluationRequest,
+    answer: object,
+    view: SignalsView,
+    memory: dict[str, Any] | None,
+    before: bytes,
 ) -> PolicyVote:
-    """Judge an answer that came in time, keep the memory, and make the vote."""
+    """Judge an answer that came in time, keep the memory, and make the vote. ``before``: what the memory was, as
+    `memories.copied` says it."""
     metrics = tuple(view.looked_at)
     proposal, problem = judge_proposal(answer)
     if not problem and isinstance(proposal, Scale) and not binding.scales:
         problem = "declares PROPOSES without scale, and returned Scale"
-    kept = request.memory.get(binding.label, {})
-    changed = memory is not None and memory != kept
-    if changed and not problem:
-        problem = judge_memory(memory)
+    kept: dict[str, Any] | None = None
+    if memory is not None and not problem:
+        kept, problem = judged(memory, before)
     if problem:
         binding.standing.failed(request.now, problem)
         return unknown_vote(binding, problem, metrics)
     binding.standing.succeeded()
-    if changed and memory is not None:
-        request.memory[binding.label] = memory
+    if kept is not None:
+        request.memory[binding.label] = kept
     unknown = unknown_signals(view, list(metrics), request.max_age_s) if proposal is None else ""
     if isinstance(proposal, Hold) and proposal.unknown:
         unknown = proposal.reason or "no reason given"
@@ -147,10 +154,3 @@ def conclude_guard(
     if isinstance(judged, Veto):
         return GuardNote(binding.label, None, judged.reason)
     return None if judged.to == wish else GuardNote(binding.label, judged.to, judged.reason)
-
-
-def _copied(request: EvaluationRequest, label: str) -> dict[str, Any]:
-    """A policy's own copy of its memory: JSON values, so a round trip is a deep copy."""
-    kept = request.memory.get(label)
-    copied: dict[str, Any] = json.loads(json.dumps(kept)) if kept else {}
-    return copied

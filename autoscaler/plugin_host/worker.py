@@ -21,9 +21,10 @@ from types import ModuleType
 from typing import Any
 
 from autoscaler.core.signals import SignalsView
-from autoscaler.plugin_host.answers import describe_error, judge_memory
+from autoscaler.plugin_host.answers import describe_error
 from autoscaler.plugin_host.binding import bind
 from autoscaler.plugin_host.loading import Origin, check_options, implementations, load_plugin
+from autoscaler.plugin_host.memories import made_plain
 from autoscaler.plugin_host.wire import Gone, encode_answer, receive_frame, send_frame, to_json
 
 OPTIONS_KEPT_MAX = 1024
@@ -97,11 +98,11 @@ class Worker:
                 answer["spent"] = True
         else:
             answer = {"value": value if call["hook"] in PLAIN else encode_answer(value)}
-            problem = judge_memory(memory) if memory is not None else ""
+            kept, problem = made_plain(memory) if memory is not None else (None, "")
             if problem:
                 answer = {"error": problem}
-            elif memory is not None and json.dumps(memory) != before:
-                answer["memory"] = memory
+            elif kept is not None and json.dumps(kept) != before:
+                answer["memory"] = kept
         answer["seconds"] = perf_counter() - started
         answer["looked_at"] = view.looked_at[:64] if view is not None else []
         return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoscaler.core.proposals import Hold, Proposal, Refuse, Rollback, Scale, Update, Veto
-from autoscaler.plugin_host.answers import describe_error, judge_guard, judge_memory, judge_proposal, judge_refusal
+from autoscaler.plugin_host.answers import describe_error, judge_guard, judge_proposal, judge_refusal
 
 BAD = "too hot \ud800\0 here"
 SHOWN = "too hot ?? here"
@@ -27,8 +27,3 @@ def test_vetoes_refusals_and_errors_are_plain_too() -> None:
 
 def test_words_of_any_language_stay_as_they_are() -> None:
     assert judge_proposal(Hold("größer als 5 → 🌡"))[0] == Hold("größer als 5 → 🌡")
-
-
-def test_memory_with_half_a_surrogate_pair_is_not_kept() -> None:
-    assert "no JSON value" in judge_memory({"note": "\ud800"})
-    assert judge_memory({"note": "größer"}) == ""

@@ -1,0 +1,91 @@
+"""A policy's memory: each call gets a copy, and the changed copy is kept where it is JSON values of a bounded size.
+
+On the hot path of evaluation. JSON is what a memory may hold, but not what it is copied and compared by: `marshal` does
+both in a tenth of the time, and its form of plain values is their own, bit for bit. Whatever is not plainly plain (a
+subclass, a tuple, a number as a key) is judged, and made plain, by a round trip through JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+from collections.abc import Mapping
+from typing import Any
+
+MEMORY_BYTES_MAX = 64 * 1024
+"""As JSON."""
+_FORM = 2
+"""The newest form of `marshal` that does not depend on who else holds a value."""
+_DEPTH_MAX = 24
+_ESCAPED = 6
+"""Bytes that one character of ASCII takes at most."""
+_NUMBER_MAX = 2**62
+"""Beyond it are numbers of any length, and those that are none of JSON's."""
+_TOO_MANY = MEMORY_BYTES_MAX + 1
+_NUMBERS = frozenset((int, float))
+_NUMBER_BYTES = 26
+"""What the longest number takes, a comma with it."""
+
+
+def copied(kept: Mapping[str, Any] | None) -> tuple[dict[str, Any], bytes]:
+    """A policy's own copy of what is kept, and the form by which `judged` sees whether it changed."""
+    if not kept:
+        return {}, b""
+    form = marshal.dumps(kept, _FORM)
+    memory: dict[str, Any] = marshal.loads(form)  # noqa: S302 - what was dumped in the line before
+    return memory, form
+
+
+def judged(memory: dict[str, Any], before: bytes) -> tuple[dict[str, Any] | None, str]:
+    """The memory to keep, None where it is what it was; and why it cannot be kept, "" where it can."""
+    try:
+        if (marshal.dumps(memory, _FORM) if memory else b"") == before:
+            return None, ""
+    except ValueError:  # no plain values, or far too deep: JSON says it in words
+        pass
+    if _bytes_at_most(memory) <= MEMORY_BYTES_MAX:
+        return memory, ""
+    return made_plain(memory)
+
+
+def made_plain(memory: object) -> tuple[dict[str, Any] | None, str]:
+    """The memory as JSON has it, or None and why there is no such thing."""
+    if not isinstance(memory, dict):
+        return None, "memory must stay a mapping"
+    try:
+        text = json.dumps(memory, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        size = len(text.encode())
+        plain: dict[str, Any] = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        return None, f"memory holds what is no JSON value: {type(error).__name__}"
+    if size > MEMORY_BYTES_MAX:
+        return None, f"memory of {size} bytes is over {MEMORY_BYTES_MAX}"
+    return plain, ""
+
+
+def _bytes_at_most(container: Any, depth: int = 0) -> int:
+    """What a mapping or list takes as JSON, however it is written; more than any memory may, where it may be none."""
+    if depth > _DEPTH_MAX:
+        return _TOO_MANY
+    room = 3
+    values = container
+    if type(container) is dict:
+        for key in container:
+            if type(key) is not str or not key.isascii():
+                return _TOO_MANY
+            room += _ESCAPED * len(key) + 4
+        values = container.values()
+    elif container and _NUMBERS.issuperset(map(type, container)):  # a row of numbers, told in four quick looks
+        plain = -_NUMBER_MAX < min(container) <= max(container) < _NUMBER_MAX and sum(container) < _NUMBER_MAX
+        return room + _NUMBER_BYTES * len(container) if plain else _TOO_MANY
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            room += _ESCAPED * len(value) + 3 if value.isascii() else _TOO_MANY
+        elif kind is float or kind is int:
+            room += _NUMBER_BYTES if -_NUMBER_MAX < value < _NUMBER_MAX else _TOO_MANY
+        elif kind is list or kind is dict:
+            room += _bytes_at_most(value, depth + 1)
+        else:
+            room += _NUMBER_BYTES if value is None or kind is bool else _TOO_MANY
+    return room
