@@ -24,6 +24,8 @@ from autoscaler_plugins.rules.forecaster import Forecast, Forecaster
 
 LOG_MAX = 16
 """Periods after which a new checkpoint is made."""
+LOGGED = 3
+"""Numbers of a period in the log: its slot, its load, and the steps ahead that mattered."""
 LIVE_MAX = 20_000
 STARTS_MIN = 3
 STARTS_MAX = 20
@@ -44,7 +46,8 @@ class Options(Strict):
     one that lacks is worth. ``guard``: what a plain target would aim at, beyond which nothing is bought. ``idle``:
     known zeros before the last replica stops. ``startup``: of a replica, until it is learnt. ``lag``, ``window``: how
     late the metric comes, and over what it is a mean. ``slack``, ``margin_up``, ``margin_down``: kept over a bound,
-    over a need to grow to, and over one to shrink to, there at most ``margin_down_max`` replicas. ``hold``,
+    over a need to grow to, and over one to shrink to, there at most ``margin_down_max`` replicas. ``tolerance``: what a
+    plain target may be off where it rules, as that of `hpa_v2`. ``hold``,
     ``guard_hold``: how long a need, and a cap, is kept beside the service's own ``down_window``."""
 
     metric: Name
@@ -59,7 +62,8 @@ class Options(Strict):
     slack: Share = 0.03
     margin_up: Share = 0.03
     margin_down: Share = 0.10
-    margin_down_max: NotNegative = 0.5
+    margin_down_max: NotNegative = 0.75
+    tolerance: Share = 0.1
     hold: Annotated[Duration, Field(ge=0, le=7200)] = 600.0
     guard_hold: Annotated[Duration, Field(ge=0, le=7200)] = 0.0
 
@@ -71,7 +75,10 @@ class Options(Strict):
     @cached_property
     def derived(self) -> tuple[headroom.Margins, float]:
         """The margins as the arithmetic takes them, and `q`; worked out once."""
-        return headroom.Margins(self.guard, self.slack, self.margin_up, self.margin_down, self.margin_down_max), self.q
+        margins = headroom.Margins(
+            self.guard, self.slack, self.margin_up, self.margin_down, self.margin_down_max, self.tolerance
+        )
+        return margins, self.q
 
 
 @autoscaler.hookimpl
@@ -104,7 +111,7 @@ def propose(
     elif service.minimum == 0:
         idle_s = now - memory.setdefault("zero", now)
         if service.demand == 0 or idle_s >= options.idle:
-            memory["needs"], memory["caps"] = [], []
+            memory["needed"], memory["capped"] = [], []
             return autoscaler.Scale(0, f"{options.metric} is 0 for {autoscaler.format_duration(idle_s)}")
         wake_at = memory["zero"] + options.idle
     wish, reason = sized(service, load, slot, options, memory)
@@ -121,13 +128,16 @@ def sized(
     margins, q = options.derived
     need, cap = headroom.need_and_cap(capacity, headroom.Loads(load, forecast.trend, forecast.bound), margins)
     said = f"{load:.6g} {options.metric}, {forecast.model} {forecast.expected:.6g} within {forecast.bound:.6g}"
+    if forecast.surprised:
+        need = cap
+        said += ", a surprise"
     if is_off(forecast, q):
         need = cap = float(hpa.by_average_value(demand, options.guard * capacity, load))
         margins = headroom.Margins(options.guard, 0.0, 0.0, 0.0)
         said = f"{load:.6g} {options.metric} over {options.guard * capacity:g} a replica, as bounds have been off"
     highest = (
-        noted(memory, "needs", slot, need, options.hold / options.period),
-        noted(memory, "caps", slot, cap, options.guard_hold / options.period),
+        noted(memory, "needed", slot, need, options.hold / options.period),
+        noted(memory, "capped", slot, cap, options.guard_hold / options.period),
     )
     wish = headroom.size(demand, need, cap, highest, margins)
     rule = "keep" if need <= demand and wish > headroom.whole(need) else "need"
@@ -143,18 +153,21 @@ def is_off(forecast: Forecast, q: float) -> bool:
 
 
 def noted(memory: dict[str, Any], name: str, slot: int, value: float, keep_slots: float) -> float:
-    """The highest of the values that are kept for so many periods, the newest included."""
-    entries: list[list[Any]] = memory.setdefault(name, [])
-    while entries and slot - entries[0][0] > keep_slots:
-        del entries[0]
+    """The highest of the values that are kept for so many periods, the newest included.
+
+    Kept are slots and values in turn, the oldest and highest first.
+    """
+    entries: list[Any] = memory.setdefault(name, [])
+    while entries and slot - entries[0] > keep_slots:
+        del entries[:2]
     value = round(value, 4)
-    while entries and entries[-1][1] <= value:
-        entries.pop()
-    if len(entries) >= NOTED_MAX and slot - entries[-1][0] <= keep_slots / NOTED_MAX:
-        entries[-1][0] = slot  # what is a little higher is kept a little longer: the safe side
-    elif not entries or entries[-1][0] != slot:
-        entries.append([slot, value])
-    highest: float = entries[0][1]
+    while entries and entries[-1] <= value:
+        del entries[-2:]
+    if len(entries) >= 2 * NOTED_MAX and slot - entries[-2] <= keep_slots / NOTED_MAX:
+        entries[-2] = slot  # what is a little higher is kept a little longer: the safe side
+    elif not entries or entries[-2] != slot:
+        entries += (slot, value)
+    highest: float = entries[1]
     return highest
 
 
@@ -211,11 +224,11 @@ def advanced(
     if forecaster is None or (forecaster.capacity, forecaster.period_s, forecaster.q) != told:
         forecaster = rebuilt(memory, told)
     forecast = forecaster.step(slot, load, steps)
-    log = memory.setdefault("log", [])
-    log.append([slot, load, steps])
+    log = memory.setdefault("told", [])
+    log += (slot, load, steps)
     memory["key"] = key = hash((key, slot, load, steps))
-    if len(log) >= LOG_MAX:
-        memory["saved"] = forecaster.saved()
+    if len(log) >= LOGGED * LOG_MAX:
+        memory["kept"] = forecaster.saved()
         log.clear()
     if len(_live) >= LIVE_MAX:
         del _live[next(iter(_live))]
@@ -225,8 +238,9 @@ def advanced(
 
 def rebuilt(memory: dict[str, Any], told: tuple[float, float, float]) -> Forecaster:
     """The forecaster of the checkpoint, told again what came since."""
-    saved = memory.get("saved")
+    saved = memory.get("kept")
     forecaster = Forecaster.restored(saved, *told) if saved else Forecaster(*told)
-    for slot, load, steps in memory.get("log", ()):
+    told_since = iter(memory.get("told", ()))
+    for slot, load, steps in zip(told_since, told_since, told_since, strict=True):
         forecaster.step(slot, load, steps)
     return forecaster

@@ -61,7 +61,7 @@ def test_most_loads_stay_within_their_bounds() -> None:
     service = Service()
     for load in noisy(700, 500.0, seed=3):
         service.sees(load)
-    coverage, settled = service.memory["now"][4:]
+    coverage, settled = service.memory["now"][4:6]
     assert settled == 240
     assert coverage > 0.94
 
@@ -71,6 +71,65 @@ def test_a_sudden_rise_is_met_at_once_and_up_to_the_cap() -> None:
     for load in noisy(200, 500.0):
         service.sees(load)
     assert 1000 / 50 <= service.sees(1000.0).to <= math.ceil(1.6 * 1000 / (0.7 * 50))
+
+
+def test_a_load_far_beyond_what_was_thought_possible_gets_what_a_plain_target_buys_for_as_long_as_a_start_takes() -> (
+    None
+):
+    service = Service()
+    for load in noisy(300, 100.0):
+        service.sees(load)
+    answers = [service.sees(load) for load in [600.0, 900.0, *noisy(30, 900.0)]]
+    assert [answer.to for answer in answers[:2]] == [math.ceil(600 / 35), math.ceil(900 / 35)]
+    surprised = ["a surprise" in answer.reason for answer in answers]
+    assert surprised[:4] == [True] * 4
+    assert not any(surprised[8:])
+
+
+@pytest.mark.parametrize(
+    ("have", "cap", "wish"), [(10, 10.9, 10), (10, 11.2, 12), (10, 9.1, 10), (10, 8.9, 9), (0, 0.4, 1)]
+)
+def test_where_the_plain_target_rules_so_does_its_tolerance(have: int, cap: float, wish: int) -> None:
+    tolerant = headroom.Margins(tolerance=0.1)
+    assert headroom.size(have, cap, cap, (20.0, cap), tolerant) == wish
+    assert headroom.size(have, cap, cap, (20.0, cap)) == math.ceil(cap), "the arithmetic of the notes has none"
+
+
+def test_noise_surprises_nobody() -> None:
+    service = Service()
+    reasons = [service.sees(load).reason for load in noisy(600, 500.0, seed=7)]
+    assert not any("a surprise" in reason for reason in reasons)
+
+
+def test_a_rise_is_carried_on_only_where_that_has_been_nearer_the_mark() -> None:
+    climbing, jumping = Forecaster(50.0, 15.0, headroom.Q), Forecaster(50.0, 15.0, headroom.Q)
+    for slot in range(400):
+        climb = climbing.step(slot, 200.0 + 10.0 * (slot % 200), 5)
+        jump = jumping.step(slot, 200.0 if slot % 80 < 40 else 800.0, 5)
+        if slot == 390:
+            assert climb.trend == pytest.approx(2150.0, rel=0.01), "a climb that goes on, carried on for five periods"
+        if slot == 360:
+            assert jump.trend == 800.0, "a jump that never has"
+
+
+@pytest.mark.parametrize("missed", [1, 3])
+def test_a_few_periods_without_a_sample_are_a_line(missed: int) -> None:
+    forecaster = Forecaster(50.0, 15.0, headroom.Q)
+    for slot in range(100):
+        forecaster.step(slot, 200.0 + slot, 5)
+    pending = len(forecaster.pending)
+    forecaster.step(100 + missed, 300.0 + missed, 5)
+    assert list(forecaster.recent[-missed - 2 :]) == pytest.approx([299.0 + n for n in range(missed + 2)])
+    assert pending - missed <= len(forecaster.pending) <= pending
+
+
+def test_many_periods_without_a_sample_are_unknown() -> None:
+    forecaster = Forecaster(50.0, 15.0, headroom.Q)
+    for slot in range(100):
+        forecaster.step(slot, 200.0 + slot, 5)
+    forecaster.step(106, 300.0, 5)
+    assert list(forecaster.recent) == [300.0]
+    assert len(forecaster.pending) == 1
 
 
 def test_a_fall_goes_no_further_than_the_needs_of_ten_minutes_and_the_cap() -> None:
@@ -136,7 +195,7 @@ def test_known_zeros_stop_the_last_replica_and_the_first_event_starts_one() -> N
     answers = [service.sees(0.0) for _ in range(61)]
     assert [answers[59].to, answers[60].to] == [1, 0]
     assert answers[30].wake_at == START + 1500 + 900
-    assert service.memory["needs"] == []
+    assert service.memory["needed"] == []
     assert service.sees(0.0).to == 0
     assert service.sees(3.0).to == 1
 
@@ -166,7 +225,7 @@ def test_where_bounds_have_been_off_the_plain_target_rules_and_says_so() -> None
     for load in noisy(30, 500.0):
         service.sees(load)
     service.at -= 10
-    service.memory["now"][4:] = [0.5, 200]
+    service.memory["now"][4:6] = [0.5, 200]
     service.demand = 5
     answer = service.sees(500.0)
     assert answer.to == math.ceil(500 / 35)

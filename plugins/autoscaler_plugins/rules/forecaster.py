@@ -33,8 +33,16 @@ SEASON_STEPS = 4
 SEASON_CLIP = (0.5, 4.0)
 ALLOWED = 0.03
 """Of the load, or of half a replica: what noise may do to the end of a line."""
+BRIDGED_S = 60.0
 FORGET_NOISE = 0.95
 FORGET = 0.99
+FORGET_RISE = 0.98
+TRUSTED = 0.8
+"""How much nearer the mark a rise that goes on has to be than one that stays: noise looks a little like it, too."""
+SURPRISE = 2.0
+"""A load so many times as far over the forecast as its bound is a surprise: of a normal error, one in 50,000."""
+SURPRISE_LEAST = 0.1
+"""Of the forecast: an error that is less surprises nobody."""
 HOUR_S = 3600.0
 UNTRIED_LOSS = 1e9
 _CODES = 65536
@@ -42,15 +50,16 @@ _MIDDLE = 32768
 _FINENESS = 2000.0
 _UNIT = 0.01
 _LEVEL_OFFSET = 8
-_PENDING = 4 + 2 * len(MODELS)
-
-
-_asinh, _sinh = math.asinh, math.sinh
+_COUNT = len(MODELS)
+_PENDING = 4 + 2 * _COUNT
+_asinh, _sinh, _frexp = math.asinh, math.sinh, math.frexp
+LOAD_MIN = headroom.LOAD_MIN
 
 
 class Forecast(NamedTuple):
     """The bound of the chosen model, and the trend; ``coverage``: share of the last hour's loads within their bounds,
-    ``settled``: of how many."""
+    ``settled``: of how many. ``surprised``: the load has just left what was thought possible, so that no bound that was
+    learnt before says much."""
 
     model: str
     expected: float
@@ -58,6 +67,7 @@ class Forecast(NamedTuple):
     trend: float
     coverage: float
     settled: int
+    surprised: bool = False
 
 
 def code_of(replicas: float) -> int:
@@ -90,15 +100,17 @@ class Errors:
 
     def add(self, level: int, code: int) -> None:
         """Keep one error; the oldest of too many is dropped."""
-        if len(self.codes) < ERRORS_MAX:
-            self.codes.append(code)
-            self.levels.append(level + _LEVEL_OFFSET)
+        codes, levels = self.codes, self.levels
+        if len(codes) < ERRORS_MAX:
+            codes.append(code)
+            levels.append(level + _LEVEL_OFFSET)
         else:
-            old = self.ordered[self.levels[self.place] - _LEVEL_OFFSET]
-            del old[bisect_left(old, self.codes[self.place])]
-            self.codes[self.place] = code
-            self.levels[self.place] = level + _LEVEL_OFFSET
-            self.place = (self.place + 1) % ERRORS_MAX
+            place = self.place
+            old = self.ordered[levels[place] - _LEVEL_OFFSET]
+            del old[bisect_left(old, codes[place])]
+            codes[place] = code
+            levels[place] = level + _LEVEL_OFFSET
+            self.place = (place + 1) % ERRORS_MAX
         ordered = self.ordered.get(level)
         if ordered is None:
             ordered = self.ordered[level] = array("H")
@@ -109,8 +121,24 @@ class Forecaster:
     """The state of one service: steps of equal length, in loads; ``capacity`` is the load that one replica carries."""
 
     __slots__ = (
-        "capacity", "cell", "cells", "day", "errors", "hits", "losses", "noise", "pending", "period_s", "q", "ranks",
-        "recent", "settled", "slot",
+        "capacity",
+        "cell",
+        "cells",
+        "day",
+        "errors",
+        "hits",
+        "losses",
+        "noise",
+        "outlook",
+        "pending",
+        "period_s",
+        "q",
+        "ranks",
+        "recent",
+        "rises",
+        "settled",
+        "slot",
+        "surprised",
     )  # fmt: skip
 
     def __init__(self, capacity: float, period_s: float, q: float) -> None:
@@ -126,19 +154,19 @@ class Forecaster:
         self.losses: dict[int, array[float]] = {}
         self.pending: list[array[float]] = []
         self.hits = self.settled = 0
+        self.rises = (0.0, 0.0)
+        self.outlook = math.inf
+        self.surprised = -1
 
     def step(self, slot: int, load: float, steps: int) -> Forecast:
         """Take the load of a period, learn from it, and forecast the highest of the next ``steps``."""
-        if self.slot is None or slot - self.slot != 1:  # unknown in between stays unknown
-            del self.recent[:]
-            self.pending.clear()
-            if self.slot is not None and (slot - self.slot) * self.period_s > LEVEL_CELLS * CELL_S:
-                del self.cells[:]
-        self.slot = slot
         recent = self.recent
+        if self.slot is None or slot - self.slot != 1:
+            self._pass_over(slot, load)
+        self.slot = slot
         recent.append(load)
         if len(recent) > RECENT_MAX:
-            del recent[0]
+            del recent[:-RECENT_MAX]
         self._note_noise()
         self._into_cell(slot, load)
         while self.pending and self.pending[0][0] <= slot:
@@ -161,9 +189,25 @@ class Forecaster:
         else:
             bound = self._bound(best, expected[best])
         coverage = self.hits.bit_count() / self.settled if self.settled else 1.0
-        trend = expected[1]
-        trend = load if trend != trend else trend  # noqa: PLR0124 - not a number
-        return Forecast(MODELS[best], expected[best], bound, trend, coverage, self.settled)
+        stays, goes_on = self.rises  # a trend is shown before it is trusted
+        trend = expected[1] if goes_on < TRUSTED * stays and expected[1] > load else load
+        if load > self.outlook:
+            self.surprised = slot + steps
+        likely = expected[best]
+        self.outlook = likely + SURPRISE * max(bound - likely, SURPRISE_LEAST * likely)
+        return Forecast(MODELS[best], likely, bound, trend, coverage, self.settled, slot < self.surprised)
+
+    def _pass_over(self, slot: int, load: float) -> None:
+        """Periods without a sample: a line where they are few, as when samples come out of step; else unknown."""
+        missed = 0 if self.slot is None else slot - self.slot - 1
+        if self.recent and 0 < missed * self.period_s <= BRIDGED_S:
+            last = self.recent[-1]
+            self.recent.extend(last + (load - last) * place / (missed + 1) for place in range(1, missed + 1))
+            return
+        del self.recent[:]
+        self.pending.clear()
+        if missed * self.period_s > LEVEL_CELLS * CELL_S:
+            del self.cells[:]
 
     def _note_noise(self) -> None:
         """The variance of one sample: of white noise, a second difference has six times it."""
@@ -228,79 +272,86 @@ class Forecaster:
         """What loads stay below, by the model's errors at this level; not a number where it forecasts none."""
         if expected != expected:  # noqa: PLR0124 - not a number
             return expected
-        level = headroom.bucket(expected, self.capacity)
+        replicas = expected / self.capacity
+        level = (_frexp(max(LOAD_MIN, replicas))[1] - 1) >> 1
         ordered = self.errors[model].ordered
         here = ordered.get(level)
-        error: float | None
-        if here is not None and len(here) >= headroom.ERRORS_MIN:
-            error = replicas_of(here[self.ranks[len(here)] - 1])
+        if here is not None and (count := len(here)) >= headroom.ERRORS_MIN:
+            error: float | None = _UNIT * _sinh((here[self.ranks[count] - 1] - _MIDDLE) / _FINENESS)
         else:
             error = headroom.error_bound(level, ordered, self.q, replicas_of)
         if error is None:
             return headroom.UNTRIED_FACTOR * expected
-        return expected + max(error * self.capacity, -expected / 2)
+        error *= self.capacity
+        return expected + (max(-expected / 2, error))
 
     def _learn(self, entry: array[float]) -> None:
         """Compare what was forecast with the highest load that came."""
         _, steps, best, here, *rest = entry
         seen = max(self.recent[-int(steps) :])
         capacity, q = self.capacity, self.q
-        count = len(MODELS)
         losses = self.losses.get(int(here))
         if losses is None:
-            losses = self.losses[int(here)] = array("d", [UNTRIED_LOSS] * count)
+            losses = self.losses[int(here)] = array("d", [UNTRIED_LOSS] * _COUNT)
         for model, errors in enumerate(self.errors):
-            expected, bound = rest[model], rest[count + model]
+            expected = rest[model]
             if expected != expected:  # noqa: PLR0124 - not a number
                 continue
-            errors.add(headroom.bucket(expected, capacity), code_of((seen - expected) / capacity))
-            over = seen - bound
+            # bucket() and code_of(), written out: this is what an evaluation does most
+            replicas, error = expected / capacity, (seen - expected) / capacity
+            level = (_frexp(max(LOAD_MIN, replicas))[1] - 1) >> 1
+            code = _MIDDLE + round(_FINENESS * _asinh(error / _UNIT))
+            errors.add(level, code if 0 < code < _CODES else 1 if code < 1 else _CODES - 1)
+            over = seen - rest[_COUNT + model]
             loss = (q * over if over > 0 else (q - 1) * over) / capacity
             before = losses[model]
             losses[model] = loss if before == UNTRIED_LOSS else FORGET * before + (1 - FORGET) * loss
+        self._note_rise(rest[0], rest[1], seen)
         hour = max(1, int(HOUR_S // (self.period_s * -(-int(steps) // KEPT))))
-        self.hits = (self.hits << 1 | (seen <= rest[count + int(best)])) & ((1 << hour) - 1)
+        self.hits = (self.hits << 1 | (seen <= rest[_COUNT + int(best)])) & ((1 << hour) - 1)
         self.settled = min(self.settled + 1, hour)
 
-    def saved(self) -> dict[str, Any]:
-        """JSON values that `restored` reads; the forecaster itself goes on from what they hold."""
+    def _note_rise(self, now: float, quick: float, seen: float) -> None:
+        """Of late, how far off it was that a rise stays where it is, and that it goes on."""
+        if quick > now:
+            stays, goes_on = self.rises
+            self.rises = (
+                FORGET_RISE * stays + abs(seen - now) / self.capacity,
+                FORGET_RISE * goes_on + abs(seen - quick) / self.capacity,
+            )
+
+    def saved(self) -> str:
+        """A text that `restored` reads; the forecaster itself goes on from what it holds."""
         slot = self.slot or 0
         pending = array("f", [n for entry in self.pending for n in (entry[0] - slot, *entry[1:])])
         self.pending = _entries_of(pending, slot)
         losses = array("f", [n for level, of in self.losses.items() for n in (level, *of)])
         self.losses = _losses_of(losses)
-        state = array("d", [self.noise, *self.cell])
+        counts = array("q", [slot, self.slot is not None, self.settled, self.surprised])
+        counts.extend(n for errors in self.errors for n in (len(errors.codes), errors.place))
         codes = b"".join(_bytes_of(errors.codes) + errors.levels for errors in self.errors)
-        return {
-            "slot": self.slot,
-            "errors": [n for errors in self.errors for n in (len(errors.codes), errors.place)],
-            "codes": _text_of(codes),
-            "day": _text_of(_bytes_of(self.day)) if any(self.day) else "",
-            "recent": _text_of(_bytes_of(self.recent)),
-            "cells": _text_of(_bytes_of(self.cells)),
-            "state": _text_of(_bytes_of(state)),
-            "losses": _text_of(_bytes_of(losses)),
-            "pending": _text_of(_bytes_of(pending)),
-            "hits": f"{self.hits:x}",
-            "settled": self.settled,
-        }
+        state = array("d", [self.noise, self.outlook, *self.rises, *self.cell])
+        day = self.day if any(self.day) else array("H")
+        parts = (_bytes_of(part) for part in (counts, state, day, self.recent, self.cells, losses, pending))
+        return ":".join([f"{self.hits:x}", *map(_text_of, (codes, *parts))])
 
     @classmethod
-    def restored(cls, saved: dict[str, Any], capacity: float, period_s: float, q: float) -> Forecaster:
+    def restored(cls, saved: str, capacity: float, period_s: float, q: float) -> Forecaster:
         """The forecaster that was saved."""
         it = cls(capacity, period_s, q)
-        it.slot = saved["slot"]
-        it.recent = _array_of("f", saved["recent"])
-        it.cells = _array_of("f", saved["cells"])
-        it.noise, at, total, count = _array_of("d", saved["state"])
-        it.cell = (int(at), total, int(count))
-        if saved["day"]:
-            it.day = _array_of("H", saved["day"])
-        it.losses = _losses_of(_array_of("f", saved["losses"]))
-        it.hits, it.settled = int(saved["hits"], 16), saved["settled"]
-        it.pending = _entries_of(_array_of("f", saved["pending"]), it.slot or 0)
-        codes, at = base64.b64decode(saved["codes"]), 0
-        sizes = saved["errors"]
+        hits, codes_text, counts_text, state, day, recent, cells, losses, pending = saved.split(":")
+        slot, begun, it.settled, it.surprised, *sizes = _array_of("q", counts_text)
+        it.slot = slot if begun else None
+        it.recent = _array_of("f", recent)
+        it.cells = _array_of("f", cells)
+        it.noise, it.outlook, stays, goes_on, at_cell, total, count = _array_of("d", state)
+        it.rises, it.cell = (stays, goes_on), (int(at_cell), total, int(count))
+        if day:
+            it.day = _array_of("H", day)
+        it.losses = _losses_of(_array_of("f", losses))
+        it.hits = int(hits, 16)
+        it.pending = _entries_of(_array_of("f", pending), slot)
+        codes, at = base64.b64decode(codes_text), 0
         for errors, count, place in zip(it.errors, sizes[::2], sizes[1::2], strict=True):
             errors.codes = _array("H", codes[at : at + 2 * count])
             errors.levels = bytearray(codes[at + 2 * count : at + 3 * count])

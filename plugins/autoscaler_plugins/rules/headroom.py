@@ -31,7 +31,8 @@ class Margins:
     """``guard``: the share of a replica that a plain target would aim at. ``slack``: kept over the bound.
 
     ``up``, ``down``: kept over a need before growing to it, and before shrinking to it; the latter is at most
-    ``down_max`` replicas, as whole replicas give a large service room by themselves.
+    ``down_max`` replicas, as whole replicas give a large service room by themselves. ``tolerance``: where the plain
+    target rules, what it may be off before the count is changed.
     """
 
     guard: float = 0.7
@@ -39,6 +40,7 @@ class Margins:
     up: float = 0.03
     down: float = 0.10
     down_max: float = math.inf
+    tolerance: float = 0.0
 
 
 MARGINS = Margins()
@@ -157,6 +159,10 @@ def need_and_cap(capacity: float, loads: Loads, margins: Margins = MARGINS) -> t
 def size(have: int, need: float, cap: float, highest: tuple[float, float], margins: Margins = MARGINS) -> int:
     """Replicas to have. ``highest``: of the needs and of the caps that are remembered, now included."""
     if need > have:
+        if need >= cap and cap <= (1 + margins.tolerance) * have:
+            return have
         return whole(min((1 + margins.up) * need, cap))
     keep = min(highest[0] + min(margins.down * highest[0], margins.down_max), highest[1])
+    if margins.tolerance and keep >= highest[1] >= (1 - margins.tolerance) * have:
+        return have
     return min(have, max(1, whole(keep)))
