@@ -47,7 +47,8 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line} " if self.file else ""
         remedy = f" {self.remedy}" if self.remedy else ""
-        return f"{place}{self.path}: {self.what}.{remedy}"
+        stop = "" if self.what.endswith((".", "?")) else "."
+        return f"{place}{self.path}: {self.what}{stop}{remedy}"
 
 
 class ConfigurationError(AutoscalerError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,10 +20,14 @@ from autoscaler.cli.tables import print_pairs, print_rows
 if TYPE_CHECKING:
     from autoscaler.lab.comparison import Comparison, Told
     from autoscaler.lab.setting import Setting
+    from autoscaler.lab.simulation import Run
     from autoscaler.lab.traces import Load, Trace
 
 TraceFile = Annotated[
     Path | None, typer.Option("--trace", metavar="CSV", help="Lines of t_seconds,value in equal steps.")
+]
+TraceFiles = Annotated[
+    list[Path] | None, typer.Option("--trace", metavar="CSV", help="One trace; may be given again.", show_default=False)
 ]
 Traces = Annotated[
     Path | None, typer.Option("--traces", metavar="DIR", help="A directory of traces (default: generated ones).")
@@ -86,10 +90,12 @@ def _simulate(
             print_json({"trace": load.name, "policy": run.policy, "figures": figures, "decisions": decisions})
         else:
             print_pairs([(name, f"{value:.4g}") for name, value in figures.items()])
+        _say_unknown([run])
         _written(html, png)
 
 
 def _compare(
+    trace: TraceFiles = None,
     traces: Traces = None,
     policies: Policies = "quantile_headroom,hpa_v2,keda,kpa,nomad_target_value",
     asked: Asked = USUAL,
@@ -101,20 +107,22 @@ def _compare(
     """Run several policies on several traces: one table, and a report."""
     with ending(as_json=as_json):
         from autoscaler.lab.comparison import SWEPT, compare
-        from autoscaler.lab.traces import generated, traces_in
+        from autoscaler.lab.traces import generated, read_trace, traces_in
 
         setting = asked.setting()
-        loads = _loads(generated() if traces is None else traces_in(traces), setting, asked.only, seed)
+        chosen = [read_trace(file) for file in trace or ()] + (traces_in(traces) if traces is not None else [])
+        loads = _loads(chosen or generated(), setting, asked.only, seed)
         with _progress() as told:
             found = compare(loads, policies.split(","), setting, sweep=SWEPT if sweep else (), told=told)
-        if html is not None:
-            from autoscaler.lab.page import comparison_page
-
-            html.write_text(comparison_page(found), encoding="utf-8")
         if as_json:
             print_json(_comparison_document(found))
         else:
             _print_comparison(found)
+        _say_unknown(run for of in found.runs.values() for run in of.values())
+        if html is not None:
+            from autoscaler.lab.page import comparison_page
+
+            html.write_text(comparison_page(found), encoding="utf-8")
         _written(html)
 
 
@@ -216,6 +224,15 @@ def _written(*files: Path | None) -> None:
     for file in files:
         if file is not None:
             say(f"written: {file}")
+
+
+def _say_unknown(runs: Iterable[Run]) -> None:
+    """What is wrong with a policy that had no answer: its figures are those of replicas that nobody scaled."""
+    for run in runs:
+        if run.unknown:
+            say(
+                f"{run.load.name}: {run.policy} had no answer at {run.unknown} of {run.looks} looks, at last: {run.why}"
+            )
 
 
 def _print_comparison(found: Comparison) -> None:

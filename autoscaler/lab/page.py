@@ -35,6 +35,7 @@ h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.
 p.soft, figcaption, small { color: var(--soft); } figure { margin: 1rem 0; } img { max-width: 100%; display: block; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
+td:nth-last-child(1), td:nth-child(2) { white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } td:first-child, th:first-child, td.text, th.text { text-align: left; }
 td.best { color: var(--good); font-weight: 600; } tr.first td { border-top: 2px solid var(--line); }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.2rem 0; }
@@ -77,7 +78,9 @@ def comparison_page(found: Comparison) -> str:
         _picture(plots.means_png(found), "Low is good in both."),
     ]
     if found.curves:
-        caption = "Each curve is a sweep of the target; the large point is the target of the table."
+        caption = (
+            "Each curve is a sweep of the target; the large point is the target of the table. Low and left is good."
+        )
         body += ["<h2>Lack over cost</h2>", _picture(plots.sweep_png(found), caption)]
     for trace, runs in found.runs.items():
         inside = "".join(_picture(plots.run_png(run), "") for run in runs.values())
@@ -146,7 +149,10 @@ def _kind(column: int, heads: Sequence[str], mark: str = "") -> str:
 def _decisions(decisions: Sequence[Decision]) -> str:
     half = DECISIONS_MAX // 2
     shown = decisions if len(decisions) <= DECISIONS_MAX else (*decisions[:half], *decisions[-half:])
-    rows = [[format_duration(d.at), f"{d.before} → {d.after}", d.reason, "; ".join(d.clamps)] for d in shown]
+    rows = [
+        [format_duration(d.at), f"{d.before} → {d.after}", d.reason, "; ".join(d.clamps).replace("->", "→")]
+        for d in shown
+    ]
     left_out = len(decisions) - len(shown)
     note = f'<p class="soft">{left_out} decisions in between are left out.</p>' if left_out else ""
     table = _table(["at", "replicas", "reason", "guards"], rows)

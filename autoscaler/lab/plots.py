@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoscaler.core.quantities import format_duration
 from autoscaler.errors import AutoscalerError
 from autoscaler.lab.comparison import Comparison, Point
 from autoscaler.lab.simulation import Run
 
 COLUMNS_MAX = 1600
 """Points that a line of a picture has at most; of several seconds the worst for the policy is drawn."""
+LEAST_LACK = 0.001
+"""Percent: no lack at all is drawn there, as the scale is logarithmic."""
 INK, GRID = "#24303c", "#dde3e8"
 DEMAND, SUPPLY, STARTING, LACK, BOUND = "#9db4c8", "#1f6f43", "#7cc29a", "#d1372c", "#b07d18"
 PALETTE = ("#1f6f43", "#2f63a8", "#b07d18", "#8a4a9e", "#c2502f", "#4a7f86", "#6b6b6b")
@@ -50,6 +53,14 @@ def _dress(axes: Any) -> None:
         spine.set_color(GRID)
 
 
+def _plain_ticks(axes: Any) -> None:
+    """Percent as people write them; what is drawn at the least lack is none."""
+    from matplotlib.ticker import NullFormatter  # noqa: PLC0415 - an extra
+
+    axes.yaxis.set_major_formatter(lambda value, _: "0" if value <= LEAST_LACK else f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _png(figure: Any) -> bytes:
     target = io.BytesIO()
     figure.savefig(target, format="png", metadata={"Software": None})
@@ -75,10 +86,11 @@ def run_png(run: Run, start_s: float = 0.0, end_s: float | None = None) -> bytes
     end = min(len(run.ready), int(end_s) if end_s is not None else len(run.ready))
     width = max(1, (end - begin) // COLUMNS_MAX)
     unit, name = _unit(end - begin)
+    name = f"{name} after {format_duration(begin)}" if begin else name
     demand = _thinned(run.load.demand[begin:end], width, np.max)
     ready = _thinned(run.ready[begin:end], width, np.min)
     paid = _thinned(run.paid[begin:end], width, np.max)
-    at = (begin + np.arange(len(demand)) * width) / unit
+    at = np.arange(len(demand)) * width / unit
     figure, (upper, lower) = _figure(11.5, 4.6, 2, sharex=True, gridspec_kw={"height_ratios": [6, 1], "hspace": 0.05})
     upper.fill_between(at, demand, step="post", color=DEMAND, alpha=0.55, linewidth=0, label="needed")
     upper.fill_between(at, ready, paid, step="post", color=STARTING, alpha=0.5, linewidth=0, label="starting")
@@ -89,24 +101,29 @@ def run_png(run: Run, start_s: float = 0.0, end_s: float | None = None) -> bytes
     bounds = [(t, bound) for t, bound in run.bounds if begin <= t < end]
     if bounds:
         step = max(1, len(bounds) // COLUMNS_MAX)
-        times = np.array([t for t, _ in bounds[::step]]) / unit
+        times = np.array([t - begin for t, _ in bounds[::step]]) / unit
         levels = np.array([bound for _, bound in bounds[::step]]) / run.load.capacity
         upper.plot(times, levels, color=BOUND, linewidth=0.8, linestyle=(0, (4, 2)), label="bound of the forecast")
     upper.set_ylabel("replicas", color=INK, fontsize=9)
     upper.set_ylim(bottom=0, top=1.12 * max(float(ready.max(initial=1)), float(demand.max(initial=1)), 1.0))
-    upper.set_xlim(at[0] if len(at) else 0, end / unit)
-    figures = run.figures()
-    upper.set_title(
-        f"{run.policy} on {run.load.name}: lack {figures['theta_u']:.2f} %, excess {figures['theta_o']:.0f} %,"
-        f" {figures['cost']:.2f} times the oracle's cost",
-        loc="left", color=INK, fontsize=10,
-    )  # fmt: skip
+    upper.set_xlim(0, (end - begin) / unit)
+    if (begin, end) == (0, len(run.ready)):
+        figures = run.figures()
+        upper.set_title(
+            f"{run.policy} on {run.load.name}: lack {figures['theta_u']:.2f} %, excess {figures['theta_o']:.0f} %,"
+            f" {figures['cost']:.2f} times the oracle's cost",
+            loc="left", color=INK, fontsize=10,
+        )  # fmt: skip
     upper.legend(loc="upper right", ncols=5, fontsize=8, frameon=False)
     decided = [d for d in run.decisions if begin <= d.at < end]
     for up, colour in ((True, SUPPLY), (False, DEMAND)):
         chosen = [d for d in decided if (d.after > d.before) is up]
         lower.vlines(
-            [d.at / unit for d in chosen], 0, [d.after - d.before for d in chosen], color=colour, linewidth=1.0
+            [(d.at - begin) / unit for d in chosen],
+            0,
+            [d.after - d.before for d in chosen],
+            color=colour,
+            linewidth=1.0,
         )
     lower.axhline(0, color=GRID, linewidth=0.8)
     lower.set_ylabel("decided", color=INK, fontsize=8)
@@ -134,23 +151,25 @@ def sweep_png(found: Comparison) -> bytes:
     traces = list(found.curves)
     columns = min(3, len(traces))
     rows = -(-len(traces) // columns)
-    figure, grid = _figure(11.5, 0.5 + 2.9 * rows, rows, columns, squeeze=False)
+    figure, grid = _figure(11.5, 0.8 + 2.9 * rows, rows, columns, squeeze=False)
     colours = dict(zip(found.policies, PALETTE * 3, strict=False))
     for axes, trace in zip(grid.flat, traces, strict=False):
         for policy, curve in found.curves[trace].items():
             points = sorted(curve, key=lambda point: point.cost)
             axes.plot(
-                [p.cost for p in points], [max(p.theta_u, 0.001) for p in points], marker="o", markersize=3,
+                [p.cost for p in points], [max(p.theta_u, LEAST_LACK) for p in points], marker="o", markersize=3,
                 linewidth=1.2, color=colours[policy], label=policy,
             )  # fmt: skip
             _mark(axes, curve, found.setting.target, colours[policy])
         axes.set_yscale("log")
+        axes.set_ylim(bottom=LEAST_LACK * 0.8)
+        _plain_ticks(axes)
         axes.set_title(trace, loc="left", fontsize=9, color=INK)
         _dress(axes)
     for axes in list(grid.flat)[len(traces) :]:
         axes.set_visible(False)
     handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9, frameon=False)
     figure.supxlabel("cost over the oracle's", fontsize=9, color=INK)
     figure.supylabel("lack, %", fontsize=9, color=INK)
     return _png(figure)
@@ -159,7 +178,7 @@ def sweep_png(found: Comparison) -> bytes:
 def _mark(axes: Any, curve: Sequence[Point], target: float, colour: str) -> None:
     for point in curve:
         if point.target == target:
-            axes.plot([point.cost], [max(point.theta_u, 0.001)], marker="o", markersize=7, color=colour, alpha=0.6)
+            axes.plot([point.cost], [max(point.theta_u, LEAST_LACK)], marker="o", markersize=7, color=colour, alpha=0.6)
 
 
 def means_png(found: Comparison) -> bytes:
@@ -176,7 +195,8 @@ def means_png(found: Comparison) -> bytes:
             )
         axes.set_ylabel(label, fontsize=9, color=INK)
         axes.set_yscale("symlog", linthresh=0.1 if name == "theta_u" else 100)
-        axes.set_ylim(bottom=0, top=max(1.0, 1.1 * axes.get_ylim()[1]))
+        axes.set_ylim(bottom=0, top=max(1.0, 1.6 * axes.get_ylim()[1]))
+        _plain_ticks(axes)
         _dress(axes)
     axes_of[0].legend(loc="upper right", ncols=len(found.policies), fontsize=8, frameon=False)
     axes_of[1].set_xticks(places, [trace.replace("_", "\n", 1) for trace in traces], fontsize=8)

@@ -41,7 +41,8 @@ class Decision(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Run:
     """What came of it, in each second: ``ready`` replicas, and ``paid`` ones (those that start, too). ``bounds``: at
-    each look the load that the policy reckons with, not a number where it says none."""
+    each look the load that the policy reckons with, not a number where it says none. ``unknown``: looks at which the
+    policy failed or knew nothing, so that today's count stood; ``why``: at the last of them."""
 
     policy: str
     load: Load
@@ -51,6 +52,8 @@ class Run:
     decisions: tuple[Decision, ...]
     bounds: tuple[tuple[float, float], ...]
     looks: int
+    unknown: int = 0
+    why: str = ""
 
     def figures(self, slo_s: float = 1.0) -> dict[str, float]:
         """The figures of the run; every name is explained in docs/policies.md."""
@@ -152,7 +155,7 @@ def run_policy(
     replicas = _Replicas(seconds, setting.startup, min(first, setting.maximum))
     decisions: list[Decision] = []
     bounds: list[tuple[float, float]] = []
-    demand = replicas.ready
+    demand, unknown, why = replicas.ready, 0, ""
     for index, second in enumerate(ticks.tolist()):
         replicas.advance(second)
         wanted = driven.step(float(second), seen[index], replicas.ready, replicas.on_the_way)
@@ -162,10 +165,13 @@ def run_policy(
             decisions.append(Decision(float(second), demand, wanted, driven.reason, clamps))
             replicas.become(second, wanted)
             demand = wanted
+        if driven.vote is not None and driven.vote.unknown:
+            unknown, why = unknown + 1, driven.vote.unknown
         bound = driven.bound
         if bound is not None:
             bounds.append((float(second), bound))
         if progress is not None and index % TOLD_EVERY == 0:
             progress(index / len(ticks))
     ready, paid = replicas.seconds()
-    return Run(driven.policy, load, setting, ready, paid, tuple(decisions), tuple(bounds), len(ticks))
+    told = (tuple(decisions), tuple(bounds), len(ticks), unknown, why)
+    return Run(driven.policy, load, setting, ready, paid, *told)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.errors import ConfigurationError, Problem
+from autoscaler.lab.shapes import SHAPES, ZERO
 
 P99_REPLICAS = 20
 INTERPOLATED_FROM_S = 60.0
@@ -52,7 +53,7 @@ def read_trace(path: Path) -> Trace:
     """The trace of a file. Raises `ConfigurationError` that names the line which cannot be read."""
 
     def wrong(line: int, what: str) -> ConfigurationError:
-        remedy = "A trace has lines of `t_seconds,value` in equal steps, after a header of that form"
+        remedy = "A trace has lines of `t_seconds,value` in equal steps, after comments (#) and those words, if any."
         return ConfigurationError([Problem("trace", what, remedy, line, str(path))])
 
     header: dict[str, str] = {}
@@ -114,59 +115,22 @@ def load_of(
 
 def traces_in(directory: Path) -> list[Trace]:
     """The traces of a directory, by name. Raises `ConfigurationError` where there is none."""
+    if directory.is_file():
+        raise ConfigurationError([Problem("traces", f"{directory} is a file", "Name it with --trace.")])
     files = sorted(directory.glob("*.csv")) if directory.is_dir() else []
     if not files:
-        raise ConfigurationError([Problem("traces", f"no CSV file in {directory}", "Name a directory of traces.")])
+        raise ConfigurationError(
+            [Problem("traces", f"no CSV file in {directory}", "Name a directory of traces, or one with --trace.")]
+        )
     return [read_trace(path) for path in files]
 
 
-DAY_S = 86_400
-_STEP_S = 60.0
-
-
 def generated(seed: int = 1) -> list[Trace]:
-    """Loads of the shapes that services have, made up: they ship with the product, recorded ones do not."""
-    rng = np.random.default_rng(seed)
-    return [_diurnal(rng), _ramp(rng), _flat(rng), _bursty(rng), _intermittent(rng)]
-
-
-def _smooth(noise: Numbers, width: int) -> Numbers:
-    return np.convolve(noise, np.ones(width) / width, "same")
-
-
-def _diurnal(rng: np.random.Generator) -> Trace:
-    at = np.arange(3 * 1440)
-    base = 600 + 380 * np.sin(2 * np.pi * (at / 1440 - 0.3)) + 120 * np.sin(4 * np.pi * at / 1440)
-    return Trace("diurnal", _STEP_S, np.maximum(base * (1 + _smooth(rng.normal(0, 0.12, len(at)), 4)), 1.0))
-
-
-def _ramp(rng: np.random.Generator) -> Trace:
-    at = np.arange(1440)
-    level = np.interp(at, [0, 500, 620, 1000, 1300, 1440], [200, 220, 900, 1000, 420, 400])
-    return Trace("ramp", _STEP_S, level * (1 + rng.normal(0, 0.04, len(at))))
-
-
-def _flat(rng: np.random.Generator) -> Trace:
-    values = 800 * (1 + rng.normal(0, 0.05, 2880))
-    values[1000:1020] *= 2.2
-    values[2100:2130] *= 0.2
-    return Trace("flat", _STEP_S, values)
-
-
-def _bursty(rng: np.random.Generator) -> Trace:
-    values = np.full(1440, 20.0)
-    for begin in rng.integers(0, 1380, 14):
-        height, length = rng.uniform(150, 900), int(rng.integers(3, 45))
-        shape = np.minimum(np.arange(length) + 1, 3) / 3 * np.exp(-np.arange(length) / length)
-        values[begin : begin + length] += height * shape
-    return Trace("bursty", _STEP_S, values * (1 + rng.normal(0, 0.08, len(values))))
-
-
-def _intermittent(rng: np.random.Generator) -> Trace:
-    values = np.zeros(1440)
-    for begin in rng.integers(30, 1400, 9):
-        values[begin : begin + int(rng.integers(4, 25))] = rng.uniform(50, 700)
-    return Trace("intermittent", _STEP_S, values, zero=True)
+    """Loads of the shapes that services have, made up."""
+    return [
+        Trace(name, 60.0, shape(np.random.default_rng([seed, index])), name in ZERO)
+        for index, (name, shape) in enumerate(SHAPES.items())
+    ]
 
 
 def select(traces: Sequence[Trace], names: Sequence[str]) -> list[Trace]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +192,75 @@ def test_wrong_usage_says_what_to_do(
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+TEN_LINES = """\
+import math
+
+import autoscaler
+
+
+@autoscaler.hookimpl
+def propose(signals):
+    load = signals["requests_per_second"]
+    if load.known:
+        return autoscaler.Scale(math.ceil(load.max("1m") / 40), f"{load.latest:.0f} requests/s")
+"""
+
+
+def command(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user calls it, in a directory that knows nothing of the project."""
+    program = Path(sys.executable).with_name("autoscaler")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOSCALER_", "PYTHON"))}
+    return subprocess.run(
+        [program, *words], cwd=directory, env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_ten_lines_in_an_empty_directory_are_simulated_and_compared(trace: Path) -> None:
+    here = trace.parent
+    (here / "mine.py").write_text(TEN_LINES)
+    done = command(here, "simulate", "--trace", "shop.csv", "--policy", "./mine.py", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["policy"] == "mine"
+    assert found["figures"]["slo"] < 5
+    assert any("requests/s" in decision["reason"] for decision in found["decisions"])
+    done = command(
+        here, "compare", "--trace", "shop.csv", "--policies", "quantile_headroom,./mine.py", "--html", "report.html"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "./mine.py" in done.stdout
+    assert "mine" in (here / "report.html").read_text()
+    assert sorted(path.name for path in here.iterdir()) == ["mine.py", "report.html", "shop.csv"]
+
+
+SAID = {
+    "no file": ("", "./mine.py: no such file: ./mine.py"),
+    "syntax": ("def propose(:", "./mine.py: its import failed: SyntaxError"),
+    "no hook": ("x = 1", "./mine.py: it implements no hook. Mark its functions with @autoscaler.hookimpl."),
+    "misspelt": (TEN_LINES.replace("(signals)", "(signal)"), "propose has no argument signal. Did you mean signals?\n"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), SAID.values(), ids=list(SAID))
+def test_what_is_wrong_with_a_policy_is_said(trace: Path, content: str, words: str) -> None:
+    if content:
+        (trace.parent / "mine.py").write_text(content)
+    done = command(trace.parent, "compare", "--trace", "shop.csv", "--policies", "./mine.py")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_policy_that_fails_is_not_taken_for_one_that_decides(trace: Path, mine: Path) -> None:
+    mine.write_text(TEN_LINES.replace("math.ceil(", "1 / 0 * math.ceil("))
+    result = CliRunner().invoke(app, ["simulate", "--trace", str(trace), "--policy", str(mine)])
+    assert result.exit_code == 0
+    assert "shop: mine had no answer at 240 of 240 looks, at last: " in result.stderr
+
+
+def test_a_file_that_is_named_as_a_directory_of_traces_is_told_apart(trace: Path) -> None:
+    result = CliRunner().invoke(app, ["compare", "--traces", str(trace), "--policies", "hpa_v2"])
+    assert result.exit_code == 2
+    assert "is a file. Name it with --trace." in result.stderr
