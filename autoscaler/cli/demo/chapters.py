@@ -21,7 +21,7 @@ from autoscaler.cli.demo.traffic import Traffic
 from autoscaler.cli.demo.trail import Trail
 
 PER_REPLICA = 5
-"""Requests per second that one replica carries, as configured."""
+"""Requests per second that one replica is meant to carry, as configured."""
 FIRST_RATE, HIGH_RATE, STEADY_RATE = 3.0, 23.0, 13.0
 LEGS = ((STEADY_RATE, 3.0), (HIGH_RATE, 3.0), (STEADY_RATE, 3.0))
 """The load trace: rate, and the seconds of the way there. It rests in the middle of a replica's share, so that the

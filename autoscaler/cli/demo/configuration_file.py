@@ -12,9 +12,25 @@ import yaml
 from autoscaler.cli.demo.chapters import PER_REPLICA
 from autoscaler.cli.demo.publisher import METRIC
 from autoscaler.cli.demo.stage import SERVICE, Stage
+from autoscaler.cli.demo.traffic import WINDOW_S
 
 LOOPBACK = "127.0.0.1"
 PARTITIONS = 3
+
+GUARD = 0.5
+POLICY = {
+    "metric": METRIC,
+    "per_replica": PER_REPLICA / GUARD,
+    "guard": GUARD,
+    "startup": "1s",
+    "lag": "1s",
+    "window": f"{round(WINDOW_S * 1000)}ms",
+    "period": "5s",
+    "idle": "3s",
+    "tolerance": 0,
+}
+"""The default policy. In the minute that the story takes it learns too little to trust its forecasts, and buys what a
+plain target would: so the number of replicas is known beforehand."""
 
 HEAD = """\
 # Written by `autoscaler demo`. Windows and deadlines are seconds here, so that the story fits a minute.
@@ -40,7 +56,7 @@ def service_of(stage: Stage, route: str) -> dict[str, Any]:
     return {
         "target": "local",
         "replicas": {"min": 0, "max": 6, "initial": 0},
-        "policies": [{"use": "target_value", "with": {"metric": METRIC, "per_replica": PER_REPLICA}}],
+        "policies": [{"use": "quantile_headroom", "with": POLICY}],
         "scaling": {"down_window": "3s", "idle": "3s", "max_age": "30s"},
         "update": {
             "min_healthy": "300ms",
