@@ -26,7 +26,7 @@ def _noisy(rng: np.random.Generator, values: Numbers, share: float) -> Numbers:
 def diurnal(rng: np.random.Generator) -> Numbers:
     """Three days with two humps each."""
     at = np.arange(3 * DAY)
-    base = 600 + 380 * np.sin(2 * np.pi * (at / DAY - 0.3)) + 120 * np.sin(4 * np.pi * at / DAY)
+    base: Numbers = 600 + 380 * np.sin(2 * np.pi * (at / DAY - 0.3)) + 120 * np.sin(4 * np.pi * at / DAY)
     return np.maximum(base * (1 + _smooth(rng.normal(0, 0.12, len(at)), 4)), 1.0)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import marshal
-from collections.abc import Mapping
 from typing import Any
 
 MEMORY_BYTES_MAX = 64 * 1024
@@ -27,7 +26,7 @@ _NUMBER_BYTES = 26
 """What the longest number takes, a comma with it."""
 
 
-def copied(kept: Mapping[str, Any] | None) -> tuple[dict[str, Any], bytes]:
+def copied(kept: dict[str, Any] | None) -> tuple[dict[str, Any], bytes]:
     """A policy's own copy of what is kept, and the form by which `judged` sees whether it changed."""
     if not kept:
         return {}, b""
