@@ -13,6 +13,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from _pytest.nodeid import coerce_node_id
 
 from tests.parts import PartMissing, dockerd, hosts, kafka, prometheus, shared
 from tests.parts.processes import find_program
@@ -87,6 +88,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = next((TOGETHER[fixture] for fixture in TOGETHER if fixture in fixtures), None) or _module_of(item)
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
+            if getattr(item.config.option, "loadgroup", False):
+                # pytest-xdist 3.8 writes the group where pytest 9.2 does not look for a test's id any more.
+                item._id = coerce_node_id(f"{item.nodeid}@{group}")
 
 
 def _module_of(item: pytest.Item) -> str | None:
