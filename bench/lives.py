@@ -36,7 +36,6 @@ class Life:
 
     id: str
     labels: dict[str, str]
-    image: str
     created_at: float
     text: str = ""
     serves_at: float | None = None
@@ -89,7 +88,7 @@ class Lives:
             labels = dict(event["Actor"]["Attributes"])
             match event["Action"]:
                 case "create":
-                    self.all[identity] = Life(identity, labels, labels.get("image", ""), at)
+                    self.all[identity] = Life(identity, labels, at)
                 case "start" if identity in self.all:
                     threading.Thread(target=self._meet, args=(self.all[identity],), daemon=True).start()
                 case "die" | "destroy" if identity in self.all:
