@@ -20,9 +20,10 @@ from autoscaler.cli.context import (
 )
 from autoscaler.cli.emitting import new_ref, published_document
 from autoscaler.cli.options import Config, Json, Service, chosen
-from autoscaler.cli.phrases import seconds_of
+from autoscaler.cli.phrases import moment_to_come, seconds_of
 from autoscaler.cli.reading import Entry
 from autoscaler.cli.waiting import Settled, publish_and_wait
+from autoscaler.events.moments import write_time
 from autoscaler.events.writing import control_event
 from autoscaler.ports.stream import Topic
 
@@ -55,6 +56,12 @@ def _scale(
     service: Service,
     replicas: Annotated[str, typer.Argument(metavar="N|auto", help="How many, or auto: the policies decide again.")],
     for_: For = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="From then on, such as 15m (from now); default: at once.")
+    ] = None,
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="With auto: take back those that are not in force yet.")
+    ] = False,
     reason: Reason = "",
     timeout: Timeout = SHORT,
     config: Config = None,
@@ -64,7 +71,15 @@ def _scale(
     with ending(as_json=as_json):
         if replicas != "auto" and not (replicas.isascii() and replicas.isdigit()):
             raise wrong_usage("neither a number of replicas nor auto", "Write 6 or auto.", replicas[:40])
+        if at is not None and replicas == "auto":
+            raise wrong_usage("has no meaning with auto", "Leave it out, or give a number of replicas.", "--at")
+        if scheduled and replicas != "auto":
+            raise wrong_usage("has a meaning with auto alone", "Leave it out.", "--scheduled")
         fields: dict[str, Any] = {"replicas": "auto" if replicas == "auto" else int(replicas)}
+        if at is not None:
+            fields["at"] = write_time(moment_to_come(at, "--at"))
+        if scheduled:
+            fields["scheduled"] = True
         code = _command(context, config, service, "scale", _with(fields, for_, reason), timeout, as_json=as_json)
     _end(code)
 

@@ -151,7 +151,12 @@ def load_plugins(configuration: Configuration, *, in_process: bool = False) -> P
     uses = {
         use.use
         for settings in set_of_settings(configuration)
-        for use in (*settings.policies, *settings.guards.plugins, *(use for use, _ in settings.placement.scorers))
+        for use in (
+            *settings.policies,
+            *settings.shadows,
+            *settings.guards.plugins,
+            *(use for use, _ in settings.placement.scorers),
+        )
     }
     from autoscaler.plugin_host import PluginHost
 

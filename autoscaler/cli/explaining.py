@@ -20,6 +20,7 @@ from autoscaler.cli.phrases import age_text, ago, moment_of, stamp
 from autoscaler.cli.pool import PROCESSES
 from autoscaler.cli.reading import Entry, entries_backwards, is_decision, snapshot
 from autoscaler.cli.service_view import decision_document, notes_of, operation_text, revision_text
+from autoscaler.cli.shadows_shown import shadow_documents, shadow_rows
 from autoscaler.cli.tables import STYLES, print_text
 from autoscaler.cli.why_not import ACTIONS, Obstacle, obstacles
 from autoscaler.cli.why_not_host import explain_host
@@ -33,6 +34,7 @@ class Story:
     """What the trail tells of one service: its state, the decision asked for, and the evaluation of its policies."""
 
     state: ServiceState
+    checkpoint: Mapping[str, Any]
     decision: Entry | None
     evaluation: Entry | None
     latest: tuple[Latest, ...] = ()
@@ -73,7 +75,7 @@ def _explain(
         if why_not is not None:
             _show_obstacles(configuration, story, why_not, as_json=as_json)
         elif as_json:
-            print_json(_document(story, time.time()))
+            print_json(_document(configuration, story, time.time()))
         else:
             _tell(configuration, story, past=moment is not None)
 
@@ -89,7 +91,8 @@ def _hosts_of(configuration: Configuration, service: str) -> set[str]:
 
 async def _read(configuration: Configuration, service: str, moment: float | None) -> Story:
     async with opened_client(configuration) as client:
-        state = (await snapshot(client, service)).states.get(service)
+        found = await snapshot(client, service)
+        state = found.states.get(service)
         if state is None and service not in configuration.services:
             raise unknown_service(service, configuration.services)
         if state is None:
@@ -108,7 +111,8 @@ async def _read(configuration: Configuration, service: str, moment: float | None
         latest = await latest_samples(client, service, looked_at) if moment is None else []
     if decision is None and moment is not None:
         raise CommandError(f"no decision is kept from {stamp(moment)} or before", "Ask for a later time.", service)
-    return Story(state, decision, evaluation, tuple(latest))
+    checkpoint = found.checkpoints.get(service, {})
+    return Story(state, checkpoint, decision, evaluation, tuple(latest))
 
 
 def winner_of(evaluation: Entry) -> str:
@@ -117,7 +121,12 @@ def winner_of(evaluation: Entry) -> str:
     return str(conclusion["winner"]) if isinstance(conclusion, Mapping) else ""
 
 
-def _document(story: Story, now: float) -> dict[str, Any]:
+def _shadows_of(configuration: Configuration, story: Story) -> list[str]:
+    settings = configuration.services.get(story.state.service)
+    return [use.label for use in settings.shadows] if settings is not None else []
+
+
+def _document(configuration: Configuration, story: Story, now: float) -> dict[str, Any]:
     evaluation = decision_document(story.evaluation)
     if evaluation is not None and story.evaluation is not None:
         evaluation["winner"] = winner_of(story.evaluation)
@@ -131,6 +140,7 @@ def _document(story: Story, now: float) -> dict[str, Any]:
             {"signal": one.name, "value": one.value, "age_s": None if one.at is None else round(now - one.at, 3)}
             for one in story.latest
         ],
+        "shadows": shadow_documents(story.checkpoint, _shadows_of(configuration, story)),
     }
 
 
@@ -154,6 +164,8 @@ def _tell(configuration: Configuration, story: Story, *, past: bool) -> None:
             _tell_evaluation(story.evaluation)
     if not past:
         _tell_latest(configuration, story, now)
+        rows = shadow_rows(story.checkpoint, _shadows_of(configuration, story), now)
+        _section("shadows, which decide nothing", [(" ", *row) for row in rows])
     if story.evaluation is None:
         print_text(Text("\n  No policy has been evaluated yet: scaling signals are needed for that.", "dim"))
 

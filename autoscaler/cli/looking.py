@@ -34,6 +34,7 @@ from autoscaler.cli.service_view import (
     summary_document,
     what_runs,
 )
+from autoscaler.cli.shadows_shown import shadow_documents, shadow_notes
 from autoscaler.cli.tables import at_terminal, print_pairs, print_rows
 from autoscaler.configuration.settings import Configuration
 from autoscaler.core.state import ServiceState
@@ -53,6 +54,7 @@ class _Seen:
 
     configuration: Configuration
     states: Mapping[str, ServiceState]
+    checkpoints: Mapping[str, Mapping[str, Any]]
     decisions: Mapping[str, Entry]
     pool: PoolView | None
     members: int | None
@@ -62,6 +64,13 @@ class _Seen:
     def target_of(self, service: str) -> str:
         settings = self.configuration.services.get(service)
         return settings.target if settings is not None else ""
+
+    def shadow_notes(self, service: str) -> list[str]:
+        return shadow_notes(self.checkpoints.get(service, {}), self.shadows_of(service), self.now)
+
+    def shadows_of(self, service: str) -> list[str]:
+        settings = self.configuration.services.get(service)
+        return [use.label for use in settings.shadows] if settings is not None else []
 
     def actual(self, state: ServiceState) -> tuple[int, str]:
         return actual_of(state, self.pool, self.target_of(state.service))
@@ -101,7 +110,8 @@ async def _look(configuration: Configuration, service: str | None) -> _Seen:
             names = {found.target} if found is not None else set()
         async with opened_targets(configuration, names) as targets:
             looking = asyncio.ensure_future(look(targets))
-            states = dict((await snapshot(client, service)).states)
+            found_states = await snapshot(client, service)
+            states = dict(found_states.states)
             for name in configuration.services if service is None else (service,):
                 if name in configuration.services:
                     states.setdefault(name, ServiceState(name))
@@ -111,7 +121,8 @@ async def _look(configuration: Configuration, service: str | None) -> _Seen:
             decisions = await _decisions(client, states, service)
             pool = await looking
         members = await _members(client)
-    return _Seen(configuration, dict(sorted(states.items())), decisions, pool, members, time.time())
+    checkpoints = found_states.checkpoints
+    return _Seen(configuration, dict(sorted(states.items())), checkpoints, decisions, pool, members, time.time())
 
 
 async def _members(client: StreamClient) -> int | None:
@@ -169,7 +180,9 @@ def _document(seen: _Seen, state: ServiceState, *, whole: bool) -> dict[str, Any
         document["replicas"] = replica_documents(state, seen.pool)
         document["revisions"] = [revision_document(revision) for revision in state.revisions]
         document["members"] = seen.members
-        document["notes"] = notes_of(state, settings, seen.now)
+        document["notes"] = [*notes_of(state, settings, seen.now), *seen.shadow_notes(state.service)]
+        checkpoint = seen.checkpoints.get(state.service, {})
+        document["shadows"] = shadow_documents(checkpoint, seen.shadows_of(state.service))
     return document
 
 
@@ -186,7 +199,8 @@ def _show_all(seen: _Seen) -> None:
     for name, state in seen.states.items():
         last = seen.decisions.get(name)
         operation = operation_text(state, seen.now) if state.seq else "not seen by an instance yet"
-        marks = [note.partition(":")[0] for note in notes_of(state, seen.configuration.services.get(name), seen.now)]
+        notes = [*notes_of(state, seen.configuration.services.get(name), seen.now), *seen.shadow_notes(name)]
+        marks = dict.fromkeys(note.partition(":")[0] for note in notes)
         why = last.data["reason"]["text"] if last is not None else "-"
         age = age_text(max(0.0, seen.now - last.at)) if last is not None else "-"
         kind = last.data["verdict"] or last.data["kind"] if last is not None else "-"
@@ -208,7 +222,7 @@ def _show_one(seen: _Seen, state: ServiceState) -> None:
         ("actual", _actual_text(seen, state)),
         ("revision", revision_text(state) + (f"  {what_runs(current.spec)}" if current is not None else "")),
         ("operation", operation_text(state, seen.now) if state.seq else "not seen by an instance yet"),
-        *(_pair(note) for note in notes_of(state, settings, seen.now)),
+        *(_pair(note) for note in (*notes_of(state, settings, seen.now), *seen.shadow_notes(state.service))),
     ]
     if last is not None:
         data = last.data

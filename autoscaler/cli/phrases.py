@@ -55,6 +55,18 @@ def moment_of(text: str, option: str) -> float:
         raise wrong_usage("not a moment", "Write 15m (ago) or 2026-11-23T10:00:00Z.", option) from None
 
 
+def moment_to_come(text: str, option: str) -> float:
+    """The moment of ``2026-11-23T10:00:00Z``, or of ``15m`` from now. Raises `CommandError` (usage)."""
+    try:
+        return time.time() + parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return read_time(text)
+    except EventRejected:
+        raise wrong_usage("not a moment", "Write 15m (from now) or 2026-11-23T10:00:00Z.", option) from None
+
+
 def stamp(at: float) -> str:
     """``2026-11-23T10:00:14Z``."""
     return write_time(at)[:19] + "Z"

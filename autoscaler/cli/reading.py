@@ -6,7 +6,7 @@ Nothing here needs a running instance. State and trail of one service are all in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autoscaler.core.state import ServiceState
@@ -27,6 +27,7 @@ class Snapshot:
 
     states: Mapping[str, ServiceState]
     partitions: Mapping[int, PartitionRecord]
+    checkpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 async def snapshot(client: StreamClient, service: str | None = None) -> Snapshot:
@@ -34,17 +35,19 @@ async def snapshot(client: StreamClient, service: str | None = None) -> Snapshot
     partition = None if service is None else partition_of(service.encode(), client.partitions)
     wanted = None if service is None else service.encode()
     states: dict[str, ServiceState] = {}
+    checkpoints: dict[str, Mapping[str, Any]] = {}
     partitions: dict[int, PartitionRecord] = {}
     for key, value in (await newest_values(client, partition)).items():
         if wanted is not None and key != wanted and not is_reserved(key):
             continue
         if not is_reserved(key):
-            state = decode_state(value).state
-            states[state.service] = state
+            kept = decode_state(value)
+            states[kept.state.service] = kept.state
+            checkpoints[kept.state.service] = kept.checkpoint or {}
         elif key.startswith(partition_key(0)[:-1]):
             record = decode_partition(value)
             partitions[record.partition] = record
-    return Snapshot(states, partitions)
+    return Snapshot(states, partitions, checkpoints)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from autoscaler.cli.phrases import age_text, until_text
+from autoscaler.cli.phrases import age_text, stamp, until_text
 from autoscaler.cli.pool import PoolView
 from autoscaler.cli.reading import Entry
 from autoscaler.core.deployments import edited_later, rollback_bound
@@ -25,6 +25,7 @@ from autoscaler.core.rollout import (
     Soaking,
     running_of,
 )
+from autoscaler.core.scheduling import covers, ends_at
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.events.moments import read_time, write_time
@@ -110,6 +111,7 @@ def notes_of(state: ServiceState, settings: ServiceSettings | None, now: float) 
     if state.override is not None:
         ends = until_text(state.override.until, now, "until scale auto")
         notes.append(f"override: {state.override.replicas} replicas {ends}, by {state.override.event.source}")
+    notes += planned_notes(state, settings, now)
     freeze = state.freeze
     if freeze is not None and (freeze.until is None or freeze.until > now):
         ends = until_text(freeze.until, now, "until unfreeze")
@@ -138,6 +140,17 @@ def notes_of(state: ServiceState, settings: ServiceSettings | None, now: float) 
         why = f"waits for approve or abort: {bound}" if bound else "waits for the rollback to end"
         notes.append(f"waiting: {what_runs(state.waiting.spec)} {why}")
     return notes
+
+
+def planned_notes(state: ServiceState, settings: ServiceSettings | None, now: float) -> list[str]:
+    """Overrides that wait for their beginning, and the windows of the configuration that cover this moment."""
+    notes = []
+    for one in state.scheduled:
+        ends = "until scale auto" if one.until is None else f"for {age_text(one.until - one.begins_at)}"
+        what = f"{one.replicas} replicas from {stamp(one.begins_at)} {ends}, by {one.event.source}"
+        notes.append(f"scheduled: {what}{': ' + one.reason if one.reason else ''}")
+    active = [planned for planned in settings.overrides if covers(planned, now)] if settings is not None else []
+    return [*notes, *(f"schedule: {p.text} ({until_text(ends_at(p, now), now, '')})" for p in active)]
 
 
 def actual_of(state: ServiceState, pool: PoolView | None, target: str) -> tuple[int, str]:
@@ -175,6 +188,17 @@ def summary_document(
         "step": step_document(state),
         "pending": state.pending.text if state.pending is not None else None,
         "override": _override_document(state),
+        "scheduled": [
+            {
+                "replicas": one.replicas,
+                "from": _moment(one.begins_at),
+                "until": _moment(one.until),
+                "by": one.event.source,
+                "reason": one.reason or None,
+            }
+            for one in state.scheduled
+        ],
+        "schedule": [p.text for p in settings.overrides if covers(p, now)] if settings is not None else [],
         "freeze": _freeze_document(state),
         "generation": state.generation,
         "seq": state.seq,

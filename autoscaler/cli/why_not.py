@@ -13,6 +13,7 @@ from autoscaler.core.facts import ProposalNote
 from autoscaler.core.freezing import scaling_frozen, updates_frozen
 from autoscaler.core.going_back import rollback_target
 from autoscaler.core.rollout import Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Running, is_unproven
+from autoscaler.core.scheduling import plan_clamps
 from autoscaler.core.settings import Scaling, ServiceSettings
 from autoscaler.core.state import ServiceState
 
@@ -76,6 +77,9 @@ def _standing_against_scaling(
     if state.override is not None:
         ends = until_text(state.override.until, now, "until scale auto")
         found.append(Obstacle("override", f"an operator holds it at {state.override.replicas} {ends}"))
+    if state.override is None:
+        clamps = plan_clamps(settings, now, state.demand + (1 if up else -1))
+        found += [Obstacle("schedule", f"{clamp.text} holds it at {clamp.after}") for clamp in clamps]
     if up and state.demand >= bounds.max:
         found.append(Obstacle("max", f"{state.demand} replicas are the most that replicas.max allows"))
     if not up and state.demand <= bounds.min:

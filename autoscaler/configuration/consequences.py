@@ -91,7 +91,7 @@ def _service(settings: ServiceSettings, target: TargetSettings, polled_s: float)
     if not settings.policies:
         yield (
             ("policies",),
-            "no policy, so only commands change the number of replicas",
+            f"no policy{' but shadows' if settings.shadows else ''}, so only commands change the number of replicas",
             "Add one, such as target_value.",
         )
     if target.kind == "docker" and not settings.events.images:
@@ -141,6 +141,10 @@ def _windows(settings: ServiceSettings, polled_s: float) -> Iterator[Finding]:
     if scaling.max_age_s < polled_s:
         what = f"{format_duration(scaling.max_age_s)} is shorter than the metric's period {period}: mostly unknown"
         yield ("scaling", "max_age"), what, "Raise max_age or poll more often."
+    for name, rule in settings.signals:
+        if rule.max_age_s < polled_s:
+            what = f"{format_duration(rule.max_age_s)} is shorter than the metric's period {period}: mostly unknown"
+            yield ("signals", name, "max_age"), what, "Raise max_age or poll more often."
     for key, window_s in (("down_window", scaling.down_window_s), ("up_window", scaling.up_window_s)):
         if 0 < window_s < polled_s:
             what = f"{format_duration(window_s)} is shorter than the metric's period {period}"

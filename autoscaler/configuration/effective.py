@@ -24,7 +24,15 @@ from autoscaler.configuration.settings import (
 from autoscaler.core.amount import Amount
 from autoscaler.core.quantities import format_duration
 from autoscaler.core.revision import Health, RevisionSpec
-from autoscaler.core.settings import Permissions, PlacementRules, PolicyUse, Route, ServiceSettings, StepLimit
+from autoscaler.core.settings import (
+    Permissions,
+    PlacementRules,
+    PolicyUse,
+    Route,
+    ServiceSettings,
+    SignalRule,
+    StepLimit,
+)
 from autoscaler.core.steps import Step as RolloutStep
 
 HIDDEN = "***"
@@ -172,7 +180,7 @@ def effective_service(settings: ServiceSettings) -> Tree:
         "target": settings.target,
         "priority": settings.priority,
         "replicas": {"min": settings.bounds.min, "max": settings.bounds.max, "initial": settings.bounds.initial},
-        "policies": [_use(use) for use in settings.policies],
+        "policies": [_use(use) | {"shadow": use.shadow} for use in settings.listed],
         "scaling": {
             "down_window": seconds(scaling.down_window_s),
             "up_window": seconds(scaling.up_window_s),
@@ -184,6 +192,7 @@ def effective_service(settings: ServiceSettings) -> Tree:
             "quorum": scaling.quorum or None,
             "down_while_unproven": scaling.down_while_unproven,
         },
+        "signals": {name: _signal(rule) for name, rule in settings.signals},
         "guards": {
             "max_step_up": _step(settings.guards.max_step_up),
             "max_step_down": _step(settings.guards.max_step_down),
@@ -199,6 +208,12 @@ def effective_service(settings: ServiceSettings) -> Tree:
         "revision": None if settings.revision is None else _revision(settings.revision),
         "route": None if settings.route is None else _route(settings.route),
     }
+
+
+def _signal(rule: SignalRule) -> Tree:
+    number: Any = seconds(rule.number) if rule.on_unknown == "decay" else rule.number
+    stand_in: Tree = {rule.on_unknown: round(rule.number) if rule.on_unknown == "floor" else number}
+    return {"max_age": seconds(rule.max_age_s), "on_unknown": "hold" if rule.on_unknown == "hold" else stand_in}
 
 
 def _route(route: Route) -> Tree:

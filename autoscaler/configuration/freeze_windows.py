@@ -18,19 +18,19 @@ _EXAMPLE = "write it as Fri 17:00-Mon 07:00 Europe/Berlin"
 _LONG = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-def parse_freeze(text: str) -> FreezeWindow:
+def parse_freeze(text: str, what: str = "a freeze window") -> FreezeWindow:
     """The weekly window; its end may lie in the week after. Raises ValueError (what; remedy)."""
     match = _WINDOW.fullmatch(text)
     if match is None:
-        raise ValueError(f"not a freeze window; {_EXAMPLE}")
+        raise ValueError(f"not {what}; {_EXAMPLE}")
     start = _minute(match[1], match[2], match[3])
     end = _minute(match[4], match[5], match[6])
     if match[7] is None:
-        raise ValueError("a freeze window needs a time zone; add one such as Europe/Berlin or UTC")
+        raise ValueError(f"{what} needs a time zone; add one such as Europe/Berlin or UTC")
     if not known_zone(match[7]):
         raise ValueError("the time zone is not known; write its IANA name, such as Europe/Berlin or UTC")
     if start == end:
-        raise ValueError("a freeze window that ends as it starts; give it another end")
+        raise ValueError(f"{what} that ends as it starts; give it another end")
     return FreezeWindow(start_minute=start, end_minute=end, zone=match[7], text=" ".join(text.split()))
 
 

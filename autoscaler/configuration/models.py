@@ -28,6 +28,8 @@ from autoscaler.configuration.fields import (
 )
 from autoscaler.configuration.host_models import HostModel
 from autoscaler.configuration.placement_models import PlacementModel
+from autoscaler.configuration.planned_models import PlannedModel
+from autoscaler.configuration.signal_models import Signals
 from autoscaler.configuration.strict import Strict, UseModel
 from autoscaler.core.settings import PRIORITY
 from autoscaler.events.forms import METRIC_NAME, MOUNT
@@ -166,6 +168,13 @@ class StepModel(Strict):
     per: PositiveDuration
 
 
+class PolicyModel(UseModel):
+    """A policy at work in a service."""
+
+    shadow: bool = False
+    """It is asked like the others and acts on nothing; metrics, `status` and `explain` say where it disagrees."""
+
+
 class GuardsModel(Strict):
     """Limits on proposals; none by default."""
 
@@ -280,8 +289,12 @@ class ServiceModel(Strict):
     priority: Annotated[int, Field(ge=0, le=100)] = PRIORITY
     """Where the pool is full, services of a priority lower by 10 or more give way, down to their `replicas.min`."""
     replicas: ReplicasModel = ReplicasModel()
-    policies: Annotated[list[UseModel], Field(max_length=64)] = []
+    policies: Annotated[list[PolicyModel], Field(max_length=64)] = []
     scaling: ScalingModel = ScalingModel()
+    signals: Signals = {}
+    """Signals with an age or a stand-in of their own, by name."""
+    overrides: Annotated[list[PlannedModel], Field(max_length=64)] = []
+    """Windows in which the demand is fixed, or held within narrower bounds."""
     guards: GuardsModel = GuardsModel()
     update: UpdateModel = UpdateModel()
     placement: PlacementModel = PlacementModel()

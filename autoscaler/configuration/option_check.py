@@ -38,7 +38,8 @@ def check_options(
 def _checked(
     settings: ServiceSettings, body: Block, validate: ValidateOptions, problems: list[Problem]
 ) -> ServiceSettings:
-    policies = _uses(settings.policies, body, ("policies",), validate, problems, "propose")
+    listed = _uses(settings.listed, body, ("policies",), validate, problems, "propose")
+    policies, shadows = tuple(use for use in listed if not use.shadow), tuple(use for use in listed if use.shadow)
     plugins = _uses(settings.guards.plugins, body, ("guards", "plugins"), validate, problems, "guard")
     guards = replace(settings.guards, plugins=plugins)
     scorers, weights = (
@@ -46,10 +47,10 @@ def _checked(
         [weight for _, weight in settings.placement.scorers],
     )
     if not scorers:
-        return replace(settings, policies=policies, guards=guards)
+        return replace(settings, policies=policies, guards=guards, shadows=shadows)
     scored = _uses(tuple(scorers), body, ("placement", "scorers"), validate, problems, "score_host")
     placement = replace(settings.placement, scorers=tuple(zip(scored, weights, strict=True)))
-    return replace(settings, policies=policies, guards=guards, placement=placement)
+    return replace(settings, policies=policies, guards=guards, placement=placement, shadows=shadows)
 
 
 def _uses(

@@ -25,8 +25,10 @@ from autoscaler.configuration.models import (
     StepModel,
 )
 from autoscaler.configuration.placement_build import build_placement
+from autoscaler.configuration.planned_models import build_planned
 from autoscaler.configuration.route_build import build_route
 from autoscaler.configuration.settings import RouterSettings, TargetSettings
+from autoscaler.configuration.signal_models import build_signals
 from autoscaler.configuration.strict import UseModel
 from autoscaler.configuration.update_build import build_update
 from autoscaler.configuration.vocabulary import Step, suggestion
@@ -47,6 +49,7 @@ from autoscaler.core.settings import (
 )
 from autoscaler.errors import Problem
 
+SHADOWS_MAX = 8
 T = TypeVar("T")
 
 
@@ -96,11 +99,13 @@ class ServiceBuilder:
         uses = self._uses(model.placement.scorers, ("placement", "scorers"))
         placement = build_placement(model.placement, uses, self._placement_complaint)
         health = revision.health if revision else None
+        policies = self._policies(model)
+        bounds = self._bounds(model.replicas)
         settings = ServiceSettings(
             target=target.name if target else "",
             target_kind=target.kind if target else "docker",
-            bounds=self._shared(self._bounds(model.replicas)),
-            policies=self._shared(self._uses(model.policies, ("policies",))),
+            bounds=self._shared(bounds),
+            policies=self._shared(tuple(use for use in policies if not use.shadow)),
             scaling=self._shared(self._scaling(model)),
             guards=self._shared(self._guards(model.guards)),
             update=self._shared(build_update(model.update, health, self._update_complaint)),
@@ -110,6 +115,9 @@ class ServiceBuilder:
             revision=self._shared(revision),
             route=self._route(model, revision),
             priority=model.priority,
+            shadows=self._shared(tuple(use for use in policies if use.shadow)),
+            signals=self._shared(build_signals(model.signals, model.scaling.max_age, bounds.max, self._complain)),
+            overrides=self._shared(build_planned(model.overrides, bounds, self._complain)),
         )
         return settings, self._problems
 
@@ -168,10 +176,22 @@ class ServiceBuilder:
             found.append(use)
         return tuple(found)
 
+    def _policies(self, model: ServiceModel) -> tuple[PolicyUse, ...]:
+        """All policies in order, shadows too: their labels are one set of names."""
+        uses = self._uses(model.policies, ("policies",))
+        shadows = [index for index, policy in enumerate(model.policies) if policy.shadow]
+        for index in shadows[SHADOWS_MAX:]:
+            what = f"is shadow {shadows.index(index) + 1} of a service, and {SHADOWS_MAX} are allowed"
+            self._complain(("policies", index, "shadow"), what, "Remove one.")
+        return tuple(
+            replace(use, shadow=True, place=place) if policy.shadow else use
+            for place, (use, policy) in enumerate(zip(uses, model.policies, strict=True))
+        )
+
     def _scaling(self, model: ServiceModel) -> Scaling:
         scaling = model.scaling
         if scaling.quorum is not None:
-            self._quorum(scaling, len(model.policies))
+            self._quorum(scaling, sum(1 for policy in model.policies if not policy.shadow))
         return Scaling(
             down_window_s=scaling.down_window,
             up_window_s=scaling.up_window,

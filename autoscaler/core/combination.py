@@ -2,8 +2,8 @@
 `explain`. Pure.
 
 Rules: only a policy that proposes replicas or holds counts; a hold wishes today's demand. An unknown vote wishes
-today's demand as well, and while there is one, no rule comes to less than that: unknown never lowers. A floor counts
-beside any rule.
+today's demand as well, and while there is one, no rule comes to less than that: unknown never lowers, nor does what
+stands in for an unknown signal. A floor counts beside any rule.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from autoscaler.core.proposals import Hold, Rollback, Scale, Update
 from autoscaler.core.settings import Scaling
 from autoscaler.core.stimuli import PolicyVote
 
-KNOWN = frozenset({"wish", "hold"})
+KNOWN = frozenset({"wish", "hold", "stand_in"})
+UNKNOWN = frozenset({"unknown", "stand_in"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +56,15 @@ def quorum_of(scaling: Scaling, policies: int) -> int:
 
 
 def _by_rule(wishes: Sequence[Wish], demand: int, scaling: Scaling, policies: int) -> Wish:
-    if scaling.combine == "max":
-        return max(wishes, key=_replicas)
+    if scaling.combine == "max":  # the usual rule, on the hot path
+        return wishes[0] if len(wishes) == 1 else max(wishes, key=_replicas)
     if scaling.combine == "min":
         best = min(wishes, key=_replicas)
     elif scaling.combine == "priority":
         best = next((wish for wish in wishes if wish.code in KNOWN), wishes[0])
     else:
         best = _agreed(wishes, demand, quorum_of(scaling, policies), policies)
-    if best.to < demand and any(wish.code == "unknown" for wish in wishes):
+    if best.to < demand and any(wish.code in UNKNOWN for wish in wishes):
         return Wish(demand, best.winner, "a policy is unknown: today's demand is kept", "unknown")
     return best
 
@@ -85,6 +86,20 @@ def _replicas(wish: Wish) -> int:
 def _wish_of(vote: PolicyVote, demand: int) -> Wish | None:
     if vote.rollback:
         return None
+    if not (vote.stand_in or vote.at_least):
+        return _plain_wish(vote, demand)
+    wish = _plain_wish(vote, demand)
+    if wish is None:
+        return None
+    least = max(demand, vote.at_least)
+    if wish.to >= least:
+        return wish if wish.code == "unknown" else replace(wish, text=f"{vote.stand_in}: {wish.text}", code="stand_in")
+    if vote.at_least > demand:
+        return Wish(vote.at_least, vote.policy, f"at least {vote.at_least} while unknown: {wish.text}", "stand_in")
+    return Wish(demand, vote.policy, f"{vote.stand_in or wish.text}: never lowers", "unknown")
+
+
+def _plain_wish(vote: PolicyVote, demand: int) -> Wish | None:
     if vote.unknown:
         return Wish(demand, vote.policy, vote.unknown, "unknown")
     proposal = vote.proposal
@@ -98,11 +113,15 @@ def _wish_of(vote: PolicyVote, demand: int) -> Wish | None:
 def note_of(vote: PolicyVote) -> ProposalNote:
     """The vote as it stands in a record."""
     proposal = vote.proposal
+    if vote.at_least and not vote.rollback:
+        to = max(vote.at_least, proposal.to if isinstance(proposal, Scale) else 0)
+        text = vote.unknown or (proposal.reason if proposal is not None else "no opinion")
+        return ProposalNote(vote.policy, "scale", to, f"at least {vote.at_least} while unknown: {text}")
     if vote.unknown:
         return ProposalNote(vote.policy, "unknown", None, vote.unknown)
     match proposal:
         case Scale(to, reason):
-            return ProposalNote(vote.policy, "scale", to, reason)
+            return ProposalNote(vote.policy, "scale", to, f"{vote.stand_in}: {reason}" if vote.stand_in else reason)
         case Hold(reason):
             return ProposalNote(vote.policy, "hold", None, reason)
         case Rollback(reason):

@@ -35,8 +35,9 @@ from autoscaler.core.rollout import (
     is_stepping,
     running_of,
 )
+from autoscaler.core.scheduling import SCHEDULED_MAX
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.state import Freeze, Override, ServiceState
+from autoscaler.core.state import Freeze, Override, Scheduled, ServiceState
 from autoscaler.core.stimuli import ControlArrived
 from autoscaler.core.world import World
 
@@ -71,7 +72,11 @@ def _scale(draft: Draft, settings: ServiceSettings, command: ControlArrived, wor
         _refuse(draft, command, "freeze", "scaling is frozen. Unfreeze first")
         return
     if command.replicas is None:
-        if state.override is None:
+        if command.begins_at is not None:
+            _refuse(draft, command, "schedule", "auto begins at once. Leave out at, or give an end by for")
+        elif command.scheduled:
+            _unschedule(draft, command)
+        elif state.override is None:
             _unchanged(draft, command, "no override is in force")
         else:
             _applied(draft, command, "auto", "the policies decide again", override=None)
@@ -85,7 +90,14 @@ def _scale(draft: Draft, settings: ServiceSettings, command: ControlArrived, wor
     if state.revision == 0:
         _refuse(draft, command, "no_revision", "nothing to run yet. Deploy a revision first")
         return
-    until = draft.at + command.for_s if command.for_s is not None else None
+    begins_at = draft.at if command.begins_at is None else command.begins_at
+    until = begins_at + command.for_s if command.for_s is not None else None
+    if begins_at > draft.at:
+        _schedule(draft, command, Scheduled(command.replicas, begins_at, until, command.event, command.reason))
+        return
+    if until is not None and until <= draft.at:
+        _refuse(draft, command, "expired", "it would have ended already. Give a later --at, or a longer --for")
+        return
     override = Override(command.replicas, until, command.event)
     same = state.override is not None and (state.override.replicas, state.override.until) == (override.replicas, until)
     if same and state.demand == command.replicas:
@@ -97,6 +109,27 @@ def _scale(draft: Draft, settings: ServiceSettings, command: ControlArrived, wor
         changes["demand"] = command.replicas
     ends = f" for {command.for_s:g} s" if command.for_s is not None else " until scale auto"
     _applied(draft, command, "override", f"{state.demand} -> {command.replicas} replicas{ends}", **changes)
+
+
+def _schedule(draft: Draft, command: ControlArrived, one: Scheduled) -> None:
+    """It waits in the state; its verdict is that it does."""
+    waiting = draft.state.scheduled
+    if len(waiting) >= SCHEDULED_MAX:
+        text = f"{SCHEDULED_MAX} overrides wait already. Take them back with scale auto --scheduled"
+        _refuse(draft, command, "too_many", text)
+        return
+    ordered = tuple(sorted((*waiting, one), key=lambda known: known.begins_at))
+    ends = f" for {command.for_s:g} s" if command.for_s is not None else " until scale auto"
+    text = f"{one.replicas} replicas in {one.begins_at - draft.at:.0f} s{ends}"
+    _applied(draft, command, "scheduled", text, scheduled=ordered)
+
+
+def _unschedule(draft: Draft, command: ControlArrived) -> None:
+    waiting = len(draft.state.scheduled)
+    if waiting:
+        _applied(draft, command, "unscheduled", f"{waiting} overrides that waited are taken back", scheduled=())
+    else:
+        _unchanged(draft, command, "no override waits")
 
 
 def _rollback(draft: Draft, settings: ServiceSettings, command: ControlArrived, world: World) -> None:
@@ -334,6 +367,7 @@ def _retire(draft: Draft, settings: ServiceSettings, command: ControlArrived, wo
         because("retire", f"{draft.state.demand} -> 0 replicas", demand=0),
         demand=0,
         override=None,
+        scheduled=(),
         rollout=Retiring(command.event, draft.at),
     )
 

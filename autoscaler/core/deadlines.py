@@ -13,6 +13,7 @@ from autoscaler.core.leaving import report_deadlines
 from autoscaler.core.rebalance import move_deadlines
 from autoscaler.core.returning import asked_by
 from autoscaler.core.rollout import STANDBY_MIN_S, Advancing, Held, Judging, Preflight, RollingBack, Soaking
+from autoscaler.core.scheduling import plan_deadlines
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import (
     available_due,
@@ -44,6 +45,8 @@ def _deadlines(state: ServiceState, settings: ServiceSettings, world: World) -> 
         yield state.freeze.until
     if state.verification is not None and not state.verification.late:
         yield state.verification.until
+    if state.scheduled or settings.overrides:
+        yield from plan_deadlines(state, settings, world.now)
     yield from _rollout_deadlines(state, settings, world)
     yield from _replica_deadlines(state, settings, world)
     for setback in state.setbacks:

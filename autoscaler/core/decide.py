@@ -26,6 +26,7 @@ from autoscaler.core.proposals import Rollback
 from autoscaler.core.records import Record
 from autoscaler.core.rollout import Held, Idle, Judging, Retired, Retiring, Running, running_of
 from autoscaler.core.scaling import evaluate
+from autoscaler.core.scheduling import keep_plan
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import Failure, note_sightings
 from autoscaler.core.state import ServiceState
@@ -90,6 +91,7 @@ def _settle(
     expire(draft)
     note_unverified(draft)
     fulfil_claims(draft, world)
+    keep_plan(draft, settings)
     lost = [*failures, *note_sightings(draft, settings, world)]
     judge_failures(draft, settings, lost)
     for _ in range(CASCADE_MAX):

@@ -30,11 +30,20 @@ def window_covers(window: FreezeWindow, at: float) -> bool:
 def window_ends_at(window: FreezeWindow, at: float) -> float:
     """The moment at which the window that covers ``at`` ends, by wall-clock arithmetic in its zone (both clock
     changes)."""
-    local = datetime.fromtimestamp(at, ZoneInfo(window.zone))
+    return _next(window.end_minute, window.zone, at)
+
+
+def window_begins_at(window: FreezeWindow, at: float) -> float:
+    """The moment at which the window that does not cover ``at`` begins next."""
+    return _next(window.start_minute, window.zone, at)
+
+
+def _next(minute: int, zone: str, at: float) -> float:
+    local = datetime.fromtimestamp(at, ZoneInfo(zone))
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-    ahead = (window.end_minute - _minute_of_week(at, window.zone)) % WEEK_MINUTES or WEEK_MINUTES
+    ahead = (minute - _minute_of_week(at, zone)) % WEEK_MINUTES or WEEK_MINUTES
     total = local.hour * 60 + local.minute + ahead
-    end = (midnight + timedelta(minutes=total)).replace(tzinfo=ZoneInfo(window.zone))
+    end = (midnight + timedelta(minutes=total)).replace(tzinfo=ZoneInfo(zone))
     return max(end.astimezone(UTC).timestamp(), at + 1.0)
 
 

@@ -15,6 +15,7 @@ from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import Clamp
 from autoscaler.core.freezing import scaling_frozen
 from autoscaler.core.rollout import Retired, Retiring, is_unproven, running_of
+from autoscaler.core.scheduling import plan_clamps
 from autoscaler.core.settings import ServiceSettings, StepLimit
 from autoscaler.core.state import Conclusion, ServiceState
 from autoscaler.core.stimuli import Evaluate
@@ -212,5 +213,12 @@ def _freeze(passage: _Passage) -> None:
         passage.clamp("freeze", passage.state.demand, "frozen with scope all")
 
 
-_GUARDS = (_up_window, _down_window, _unproven, _idle, _cooldown, _step_limit, _bounds, _plugins, _freeze)
+def _schedule(passage: _Passage) -> None:
+    for clamp in plan_clamps(passage.settings, passage.now, passage.to) if passage.settings.overrides else ():
+        passage.clamp(clamp.guard, clamp.after, clamp.text)
+
+
+_GUARDS = (
+    _up_window, _down_window, _unproven, _idle, _cooldown, _step_limit, _bounds, _plugins, _schedule, _freeze,
+)  # fmt: skip
 """The order of the guards; each sees what the one before it left."""

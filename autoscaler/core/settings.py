@@ -20,11 +20,16 @@ from autoscaler.core.world import Taint
 
 @dataclass(frozen=True, slots=True)
 class PolicyUse:
-    """One entry of ``policies:``: which plugin, under which label, with which options (validated, JSON values)."""
+    """One entry of ``policies:``: which plugin, under which label, with which options (validated, JSON values).
+
+    ``shadow``: it is asked and nothing is done; ``place``: where a shadow stands in the list of all policies.
+    """
 
     use: str
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     name: str = ""
+    shadow: bool = False
+    place: int = 0
 
     @property
     def label(self) -> str:
@@ -58,6 +63,16 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalRule:
+    """One signal's own age, and what stands in for it while it is unknown; ``number``: seconds in which the last value
+    halves, replicas at least, or the value."""
+
+    max_age_s: float = 60.0
+    on_unknown: Literal["hold", "decay", "floor", "value"] = "hold"
+    number: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class StepLimit:
     """At most ``by`` replicas (a step is at least 1) within any ``per_s`` seconds."""
 
@@ -74,6 +89,24 @@ class FreezeWindow:
     end_minute: int
     zone: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A window of the configuration in which the demand is ``exact``, or at ``least`` and at ``most`` so many.
+
+    Weekly by ``window``, else once from ``begins_at`` until ``ends_at`` (seconds since the epoch). ``text`` says which
+    it is, and why.
+    """
+
+    text: str
+    window: FreezeWindow | None = None
+    begins_at: float = 0.0
+    ends_at: float = 0.0
+    exact: int | None = None
+    least: int | None = None
+    most: int | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +276,8 @@ PRIORITY = 50
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """Everything configured for a service except its name. ``priority``, 0 to 100: who gives way in a full pool."""
+    """Everything configured for a service except its name. ``priority``, 0 to 100: who gives way in a full pool.
+    ``shadows``: policies that are asked and decide nothing."""
 
     target: str
     target_kind: Literal["docker", "process"]
@@ -258,6 +292,17 @@ class ServiceSettings:
     revision: RevisionSpec | None = None
     route: Route | None = None
     priority: int = PRIORITY
+    shadows: tuple[PolicyUse, ...] = ()
+    signals: tuple[tuple[str, SignalRule], ...] = ()
+    overrides: tuple[Planned, ...] = ()
+
+    @property
+    def listed(self) -> tuple[PolicyUse, ...]:
+        """All policies, shadows too, in the order of the configuration."""
+        uses = list(self.policies)
+        for shadow in self.shadows:
+            uses.insert(shadow.place, shadow)
+        return tuple(uses)
 
     @property
     def fingerprint(self) -> str:

@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 from autoscaler.core.facts import SignalReading
 from autoscaler.core.quantities import parse_duration
 from autoscaler.core.series import HORIZON_S, NEVER, FoldResult, Series
+from autoscaler.core.settings import SignalRule
 
 REVISIONS_MAX = 8
 METRICS_MAX = 256
+STALE_BY_S = 0.001
+"""A sample of exactly max_age is known still; so much later it is not."""
 _windows_s: dict[str, float] = {}
 _WINDOWS_MAX = 1024
 
@@ -44,11 +47,19 @@ class ServiceSignals:
     """All series of one service: by metric, and by metric and revision for samples that name a revision.
 
     Windows reach back ``horizon_s``, and never less than five minutes, so that ``mean("5m")`` is what it says.
+    ``rules``: signals with an age or a stand-in of their own; ``max_age_most``: the longest age that any may have.
     """
 
-    __slots__ = ("_by_revision", "_horizon_s", "_max_age_s", "_series")
+    __slots__ = ("_by_revision", "_horizon_s", "_max_age_s", "_series", "max_age_most", "rules")
 
-    def __init__(self, max_age_s: float = 60.0, horizon_s: float = HORIZON_S) -> None:
+    def __init__(
+        self,
+        max_age_s: float = 60.0,
+        horizon_s: float = HORIZON_S,
+        rules: Mapping[str, SignalRule] | None = None,
+    ) -> None:
+        self.rules: dict[str, SignalRule] = dict(rules or {})
+        self.max_age_most = max([max_age_s, *(rule.max_age_s for rule in self.rules.values())])
         self._max_age_s = max_age_s
         self._horizon_s = max(horizon_s, HORIZON_S)
         self._series: dict[str, Series] = {}
@@ -89,8 +100,24 @@ class ServiceSignals:
                 del revisions[min(revisions)]
         series = home.get(name)
         if series is None and len(home) < METRICS_MAX:
-            series = home[name] = Series(self._max_age_s, self._horizon_s)
+            series = home[name] = Series(self.max_age_of(name), self._horizon_s)
         return series
+
+    def max_age_of(self, name: str, otherwise: float | None = None) -> float:
+        """How old the newest sample of the metric may be, in seconds; ``otherwise``: for one without a rule."""
+        rule = self.rules.get(name)
+        if rule is not None:
+            return rule.max_age_s
+        return self._max_age_s if otherwise is None else otherwise
+
+    def stale_at(self, after: float) -> float | None:
+        """The earliest moment after ``after`` at which something has to stand in for a signal, None without one."""
+        moments = [
+            series.at + rule.max_age_s + STALE_BY_S
+            for name, rule in self.rules.items()
+            if rule.on_unknown != "hold" and (series := self.series(name)) is not None and series.at != NEVER
+        ]
+        return min((at for at in moments if at > after), default=None)
 
     def series(self, name: str, revision: int | None = None) -> Series | None:
         """The series of a metric, or of one revision's, or None where it was never seen.
@@ -125,7 +152,7 @@ class ServiceSignals:
         """The newest value and age of the named metrics (default: all), sorted; value None where unknown."""
         view = self.view(now)
         signals = ((name, view[name]) for name in sorted(set(self.names if names is None else names)))
-        return tuple(SignalReading(name, signal.latest, signal.age) for name, signal in signals)
+        return tuple(SignalReading(name, None if s.stand_in else s.latest, s.age) for name, s in signals)
 
     def coverage(self, names: Iterable[str], now: float, max_age_s: float) -> tuple[float | None, float | None]:
         """Since when all the named metrics are known without a gap, and since when all are known zeros; None: not
@@ -134,7 +161,7 @@ class ServiceSignals:
         zero: float | None = NEVER
         for name in names:
             series = self.series(name)
-            if series is None or series.covered_since is None or now - series.at > max_age_s:
+            if series is None or series.covered_since is None or now - series.at > self.max_age_of(name, max_age_s):
                 return None, None
             covered = series.covered_since if covered is None else max(covered, series.covered_since)
             zero = None if zero is None or series.zero_since is None else max(zero, series.zero_since)
@@ -155,7 +182,7 @@ class ServiceSignals:
         """Become what `snapshot` saved."""
 
         def read(of: Mapping[str, Any]) -> dict[str, Series]:
-            return {name: Series.restored(s, self._max_age_s, self._horizon_s) for name, s in of.items()}
+            return {name: Series.restored(s, self.max_age_of(name), self._horizon_s) for name, s in of.items()}
 
         self._series = read(saved["series"])
         revisions = saved.get("revisions")
@@ -167,10 +194,14 @@ class Signal:
 
     ``known``: a sample no older than max_age exists. ``latest``: its value, None where unknown. ``at``, ``age``
     (seconds) and ``last``: time, age and value of the newest sample even where that is too old; None where there
-    never was one.
+    never was one. ``stand_in``: in words, what is taken for the value because it is unknown; empty where nothing is.
+    Such a signal is known, its windows hold that value, and a wish made of it never lowers the demand.
     """
 
-    __slots__ = ("_max_age_s", "_now", "_owner", "_series", "age", "at", "known", "last", "latest", "name")
+    __slots__ = (
+        "_max_age_s", "_now", "_owner", "_series", "age", "at", "known", "last", "latest", "name",
+        "stand_in",
+    )  # fmt: skip
 
     def __init__(self, name: str, series: Series | None, now: float, max_age_s: float, owner: ServiceSignals) -> None:
         self.name = name
@@ -183,6 +214,7 @@ class Signal:
         self.age: float | None = None
         self.at: float | None = None
         self.last: float | None = None
+        self.stand_in = ""
         if series is not None and series.at != NEVER:
             self.at = series.at
             age_s = now - series.at
@@ -197,28 +229,48 @@ class Signal:
             return 0, 0.0, 0.0, 0.0
         return self._series.window(self._now, _window_s(window))
 
+    def stand_in_by(self, rule: SignalRule) -> None:
+        """Take what the rule says for the value, where it is unknown and the rule says something."""
+        if self.known or rule.on_unknown not in {"decay", "value"}:
+            return
+        age = "never seen" if self.age is None else f"unknown for {self.age - rule.max_age_s:.0f} s"
+        if rule.on_unknown == "value":
+            value = rule.number
+        elif self.last is None or self.age is None:
+            return
+        else:
+            value = self.last * 0.5 ** ((self.age - rule.max_age_s) / rule.number)
+        self.known, self.latest = True, value
+        self.stand_in = f"{self.name} {age}, taken as {value:g}"
+
     def mean(self, window: str | float) -> float | None:
         """Mean of the samples in the window (``"1m"`` or seconds); None where unknown or empty."""
+        if self.stand_in:
+            return self.latest
         count, total, _, _ = self._window(window)
         return total / count if count else None
 
     def max(self, window: str | float) -> float | None:
         """Highest sample of the window; None where unknown or empty."""
+        if self.stand_in:
+            return self.latest
         count, _, _, high = self._window(window)
         return high if count else None
 
     def min(self, window: str | float) -> float | None:
         """Lowest sample of the window; None where unknown or empty."""
+        if self.stand_in:
+            return self.latest
         count, _, low, _ = self._window(window)
         return low if count else None
 
     def count(self, window: str | float) -> int:
         """How many samples the window holds; 0 where unknown."""
-        return self._window(window)[0]
+        return 0 if self.stand_in else self._window(window)[0]
 
     def rate(self, window: str | float) -> float | None:
         """Change per second over the window, first sample to newest; None where unknown or with fewer than two."""
-        if self._series is None or not self.known:
+        if self._series is None or not self.known or self.stand_in:
             return None
         return self._series.rate(self._now, _window_s(window))
 
@@ -229,7 +281,7 @@ class Signal:
 
         Only samples from ``since`` on count. None where unknown or the newest sample is not in the range.
         """
-        if self._series is None or not self.known:
+        if self._series is None or not self.known or self.stand_in:
             return None
         return self._series.run_within(at_least, below, since)
 
@@ -268,7 +320,37 @@ class SignalsView:
         series = of._series.get(name)  # noqa: SLF001 - the hot path saves a call
         if series is None:
             series = of.series(name)
+        if of.rules:
+            rule = of.rules.get(name)
+            if rule is not None:
+                signal = Signal(name, series, self._now, rule.max_age_s, of)
+                signal.stand_in_by(rule)
+                return signal
         return Signal(name, series, self._now, self._max_age_s, of)
+
+    def max_age_of(self, name: str, otherwise: float) -> float:
+        """How old the newest sample may be, in seconds."""
+        return self._of.max_age_of(name, otherwise)
+
+    @property
+    def ruled(self) -> bool:
+        """Whether anything may stand in for a signal."""
+        return bool(self._of.rules)
+
+    def stand_ins(self, names: Iterable[str]) -> tuple[str, int]:
+        """What was taken for those of the signals that are unknown, in words, and how many replicas there are to be
+        meanwhile."""
+        texts, least = [], 0
+        for name in names:
+            rule = self._of.rules.get(name)
+            if rule is None or rule.on_unknown == "hold":
+                continue
+            signal = self[name]
+            if signal.stand_in:
+                texts.append(signal.stand_in)
+            elif not signal.known and rule.on_unknown == "floor":
+                least = max(least, round(rule.number))
+        return "; ".join(texts), least
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._of.names)

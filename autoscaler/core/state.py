@@ -75,6 +75,17 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduled:
+    """An operator's demand that is to be in force from ``begins_at`` until ``until`` (None: until ``scale auto``)."""
+
+    replicas: int
+    begins_at: float
+    until: float | None
+    event: EventRef
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Freeze:
     """An operator's freeze: ``update`` stops updates, ``all`` stops scaling as well; ends at ``until`` (None:
     never)."""
@@ -146,6 +157,7 @@ class ServiceState:
     displaced: tuple[Displaced, ...] = ()
     leaving: tuple[Leaving, ...] = ()
     override: Override | None = None
+    scheduled: tuple[Scheduled, ...] = ()
     freeze: Freeze | None = None
     last_up_at: float | None = None
     last_down_at: float | None = None

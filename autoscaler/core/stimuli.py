@@ -19,7 +19,9 @@ class PolicyVote:
 
     ``unknown`` is why there is no usable answer (metric unknown, plugin raised, late): the vote then wishes today's
     demand. ``metrics``: the signals it looked at. ``rollback``: the policy is one that votes on revisions, not on
-    demand. ``floor``: its number is a least one, however the others are combined.
+    demand. ``floor``: its number is a least one, however the others are combined. ``stand_in``: what was taken for a
+    signal that is unknown, in words: such a vote never lowers. ``at_least``: replicas that the service is to have while
+    a signal of the policy is unknown.
     """
 
     policy: str
@@ -28,6 +30,8 @@ class PolicyVote:
     metrics: tuple[str, ...] = ()
     rollback: bool = False
     floor: bool = False
+    stand_in: str = ""
+    at_least: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ class DeploymentArrived:
 
 @dataclass(frozen=True, slots=True)
 class ControlArrived:
-    """A well-formed operator command; ``for_s`` seconds until it expires by itself, where it can."""
+    """A well-formed operator command; ``for_s`` seconds until it expires by itself, where it can. ``begins_at``: from
+    when on it is to be in force, None: now; ``scheduled``: it is about those that are not in force yet."""
 
     at: float
     event: EventRef
@@ -95,6 +100,8 @@ class ControlArrived:
     reason: str = ""
     refusal: tuple[str, str] | None = None
     host: str = ""
+    begins_at: float | None = None
+    scheduled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from autoscaler.core.evolve import fold
@@ -48,17 +48,26 @@ class Conclusion:
         working.now = fold(working.now, records)
         working.records += records
 
-    def written(self, ledger: Ledger, token: int, volatile: Mapping[str, Volatile]) -> list[Outgoing]:
-        """What to append for it: audit events, and each state with its checkpoint."""
+    def written(
+        self, ledger: Ledger, token: int, volatile: Mapping[str, Volatile], unsaved: Iterable[str]
+    ) -> list[Outgoing]:
+        """What to append for it: audit events, and each state with its checkpoint; of ``unsaved`` services without
+        records the state and checkpoint alone."""
         outgoing: list[Outgoing] = []
         for service, working in self._working.items():
             kept = volatile.get(service)
             checkpoint = kept.checkpoint() if kept is not None else None
             working.now, written = ledger.write(working.before, working.records, token, checkpoint)
+            if kept is not None and len(written[-1].value or b"") > STATE_BYTES_MAX:
+                written = (*written[:-1], ledger.state_record(working.now, kept.checkpoint(shadows=False)))
             if len(written[-1].value or b"") > STATE_BYTES_MAX:
                 # The checkpoint can be lost without harm; a state that cannot be written would stop the partition.
                 written = (*written[:-1], ledger.state_record(working.now))
             outgoing += written
+        for service in sorted(set(unsaved) & self._states.keys() - self._working.keys()):
+            record = ledger.state_record(self._states[service], volatile[service].checkpoint())
+            if len(record.value or b"") <= STATE_BYTES_MAX:
+                outgoing.append(record)
         return outgoing
 
     def settle(self) -> Iterator[tuple[str, list[Record]]]:

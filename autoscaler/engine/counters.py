@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -44,7 +44,11 @@ class Histogram:
 
 @dataclass(slots=True)
 class Counters:
-    """One member's counts. Samples: folded + stale + duplicate + rejected + shed + unknown_service = samples read."""
+    """One member's counts. Samples: folded + stale + duplicate + rejected + shed + unknown_service = samples read.
+
+    ``shadows``: evaluations by label and outcome; ``shadow_seconds``: replica seconds by label and direction (more,
+    fewer).
+    """
 
     samples: Counter[str] = field(default_factory=Counter)
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -52,6 +56,8 @@ class Counters:
     verdicts: Counter[str] = field(default_factory=Counter)
     actions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    shadows: Counter[tuple[str, str]] = field(default_factory=Counter)
+    shadow_seconds: defaultdict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
     evaluations: int = 0
     appends: int = 0
     append_failures: int = 0

@@ -149,7 +149,7 @@ def soak_unknown(volatile: Volatile, at: float, max_age_s: float) -> tuple[str, 
     unknown = []
     for name in volatile.vetting:
         series = volatile.signals.series(name)
-        if series is None or at - series.at > max_age_s:
+        if series is None or at - series.at > volatile.signals.max_age_of(name, max_age_s):
             unknown.append(name)
     return tuple(sorted(unknown))
 

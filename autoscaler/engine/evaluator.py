@@ -5,7 +5,7 @@ Once per touched service and batch, not once per sample. Owned by the shard; no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from autoscaler.core.activation import activation
@@ -26,6 +26,7 @@ from autoscaler.engine.counters import Counters
 from autoscaler.engine.evaluation import Voter, facts_of, readings_of, request_for, soak_unknown, stimulus_for
 from autoscaler.engine.latencies import Latencies
 from autoscaler.engine.schedule import Schedule
+from autoscaler.engine.shadows import Asked, ServiceShadows
 from autoscaler.engine.volatile import Volatile
 from autoscaler.events.samples import SampleReading
 from autoscaler.plugin_host.evaluation import EvaluationRequest
@@ -36,7 +37,8 @@ WorldOf = Callable[[str, ServiceSettings, float], World]
 
 class Evaluator:
     """Signals and evaluations of one shard's services. ``newest_at``: broker time of the newest folded sample.
-    ``rereading``: samples come from before a take-over, so that their coming is no news that scales down."""
+    ``rereading``: samples come from before a take-over, so that their coming is no news that scales down.
+    ``unsaved``: services whose checkpoint is due for the sake of their shadows."""
 
     def __init__(
         self,
@@ -57,6 +59,10 @@ class Evaluator:
         self._world_of = world_of
         self._counters = counters
         self._latencies = latencies
+        self.shadows: dict[str, ServiceShadows] = {}
+        self.unsaved: set[str] = set()
+        self._shadows_to_ask: dict[str, Asked] = {}
+        self._begun: set[str] = set()
         self._dirty: dict[str, bool] = {}
         self._fired_at = 0.0
 
@@ -91,8 +97,13 @@ class Evaluator:
             self._fired_at = max(self._fired_at, at)
 
     def ask_if_due(self, service: str, settings: ServiceSettings, now: float) -> None:
-        """Evaluate the service without a new sample where a step of its rollout waits for that."""
-        if is_due(self._conclusion.present(service).rollout, settings.update.analysis_patience_s, now):
+        """Evaluate the service without a new sample where a step of its rollout waits for that, or where something may
+        have to stand in for a signal that has not come since it is ours."""
+        state = self._conclusion.present(service)
+        if settings.signals and state.revision and service not in self._begun:
+            self._begun.add(service)
+            self._dirty.setdefault(service, False)
+        if is_due(state.rollout, settings.update.analysis_patience_s, now):
             self._dirty.setdefault(service, False)
             self._fired_at = max(self._fired_at, now)
             self.forget_facts(service)
@@ -121,7 +132,44 @@ class Evaluator:
             if self._evaluate(service, settings, votes, at, now, sampled=sampled):
                 changed.add(service)
             self._ask_again(service, settings, now)
+            if settings.shadows:
+                self._ask_shadows(service, settings, at, now, sampled=sampled)
         return changed
+
+    def take_shadows(self) -> dict[str, Asked]:
+        """Shadows that must be asked in the worker process; answered through `shadowed`."""
+        asked, self._shadows_to_ask = self._shadows_to_ask, {}
+        return asked
+
+    def take_unsaved(self) -> set[str]:
+        """The services whose checkpoint is due; it is the caller's from now on."""
+        unsaved, self.unsaved = self.unsaved, set()
+        return unsaved
+
+    def shadowed(self, service: str, asked: Asked, votes: Sequence[PolicyVote], now: float) -> None:
+        """What a service's shadows said."""
+        shadows, volatile = self.shadows[service], self.volatile[service]
+        counters = self._counters
+        for label, outcome, seconds in shadows.take(votes, self._conclusion.present(service), asked, now):
+            counters.shadows[label, outcome] += 1
+            counters.shadow_seconds[label, "more"] += max(0.0, seconds)
+            counters.shadow_seconds[label, "fewer"] += max(0.0, -seconds)
+        if shadows.save_due(volatile.event_at - volatile.saved_at):
+            self.unsaved.add(service)
+
+    def _ask_shadows(self, service: str, settings: ServiceSettings, at: float, now: float, *, sampled: bool) -> None:
+        """After the decision, with what it came to: nothing that decides looks at them."""
+        volatile = self.volatile.get(service) or self._made(service)
+        shadows = self.shadows.get(service)
+        if shadows is None:
+            shadows = self.shadows[service] = ServiceShadows.of(settings, volatile)
+        state = self._conclusion.present(service)
+        facts = volatile.facts or facts_of(state, settings, self._world_of(service, settings, now))
+        asked = shadows.asked(facts, at, sampled=sampled)
+        if self._voter.runs_in_process(settings.shadows):
+            self.shadowed(service, asked, self._voter.votes(asked.request), now)
+        else:
+            self._shadows_to_ask[service] = asked
 
     def soak_unknown(self, service: str, now: float) -> tuple[str, ...]:
         """Signals of rollback policies that were seen since the service began and are unknown now."""
@@ -217,5 +265,8 @@ class Evaluator:
         if state.conclusion is not None and state.conclusion.clamps:
             clamped = next_evaluation(state, settings, at)
             wake = clamped if wake is None else min(wake, clamped or wake)
+        if settings.signals:
+            stale = self.volatile[service].signals.stale_at(at)
+            wake = stale if wake is None else min(wake, stale or wake)
         if wake is not None:
             self.wakes.set(service, wake)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from autoscaler.engine.member import Member
 
 
+SHADOW_LABELS_MAX = 32
+
+
 class MemberCollector:
     """A collector for prometheus_client's registry."""
 
@@ -26,6 +30,7 @@ class MemberCollector:
         yield from self._tasks()
         yield from self._counts()
         yield from self._latencies()
+        yield from self._shadows()
         yield from self._plugins()
         yield from self._hosts()
         yield from self._router()
@@ -110,6 +115,46 @@ class MemberCollector:
             ),
         ):
             yield _family(name, help_text, histogram)
+
+    def _shadows(self) -> Iterator[Metric]:
+        """By the label of the policy, whatever the service; labels beyond the bound are one."""
+        asked = CounterMetricFamily(
+            "autoscaler_shadow_evaluations", "Evaluations of shadow policies.", labels=["policy", "outcome"]
+        )
+        now = GaugeMetricFamily(
+            "autoscaler_shadow_disagreement_replicas",
+            "Replicas that shadow policies would want more or fewer now.",
+            labels=["policy", "direction"],
+        )
+        seconds = CounterMetricFamily(
+            "autoscaler_shadow_disagreement_replica_seconds",
+            "Replica seconds that they would have wanted more or fewer.",
+            labels=["policy", "direction"],
+        )
+        known: dict[str, str] = {}
+
+        def shown(label: str) -> str:
+            return known.setdefault(label, label if len(known) < SHADOW_LABELS_MAX else "other")
+
+        outcomes: dict[tuple[str, str], float] = defaultdict(float)
+        for (label, outcome), count in sorted(self._member.counters.shadows.items()):
+            outcomes[shown(label), outcome] += count
+        differences: dict[tuple[str, str], float] = defaultdict(float)
+        sums: dict[tuple[str, str], float] = defaultdict(float)
+        kept = [of.shadows for shard in self._member.shards() for of in shard.evaluator.shadows.values()]
+        for shadow in (shadow for shadows in kept for shadow in shadows):
+            difference = shadow.demand - shadow.live
+            differences[shown(shadow.label), "more"] += max(0, difference)
+            differences[shown(shadow.label), "fewer"] += max(0, -difference)
+        for (label, direction), total_s in self._member.counters.shadow_seconds.items():
+            sums[shown(label), direction] += total_s
+        for labels, value in sorted(outcomes.items()):
+            asked.add_metric(list(labels), value)
+        for labels, value in sorted(differences.items()):
+            now.add_metric(list(labels), value)
+        for labels, value in sorted(sums.items()):
+            seconds.add_metric(list(labels), value)
+        yield from (asked, now, seconds)
 
     def _plugins(self) -> Iterator[Metric]:
         seconds = CounterMetricFamily("autoscaler_plugin_seconds", "Time spent in plugins.", labels=["plugin"])

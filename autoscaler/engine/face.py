@@ -51,9 +51,12 @@ class MemberFace:
             state = shard.states.get(name)
             if state is not None:
                 values = {
-                    field: getattr(state, field) for field in ("revisions", "rollout", "replicas", "override", "freeze")
+                    field: getattr(state, field)
+                    for field in ("revisions", "rollout", "replicas", "override", "scheduled", "freeze")
                 }
-                return {**self._summary(shard, state), **to_json_values(values)}
+                shadows = shard.evaluator.shadows.get(name)
+                kept = {"shadows": shadows.shown()} if shadows is not None else {}
+                return {**self._summary(shard, state), **to_json_values(values), **kept}
         return None
 
     def _summary(self, shard: Shard, state: ServiceState) -> dict[str, Any]:

@@ -240,6 +240,7 @@ class Member:
             setup=self._setup,
             actuator=self._actuator,
             foreign=self._foreign_votes,
+            shadows=self._shadow_votes,
             score=parts.plugins.host_scores if scores else None,
             verify=self._verify if verifies else None,
             decode=parts.plugins.decode if parts.plugins.decodes else None,
@@ -259,6 +260,9 @@ class Member:
 
     async def _foreign_votes(self, requests: Sequence[EvaluationRequest]) -> list[tuple[PolicyVote, ...]]:
         return await self.parts.plugins.foreign_votes(list(requests))
+
+    async def _shadow_votes(self, requests: Sequence[EvaluationRequest]) -> list[tuple[PolicyVote, ...]]:
+        return await self.parts.plugins.foreign_votes(list(requests), beside=True)
 
     async def _verify(self, shard: Shard, arrived: DeploymentArrived) -> str | None:
         refusal = await self.parts.plugins.verify_revision(None, arrived.spec, arrived.event)

@@ -23,6 +23,7 @@ from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.decoding import Decode, decoded
 from autoscaler.engine.failpoints import hit
 from autoscaler.engine.intake import Letter
+from autoscaler.engine.shadows import Asked
 from autoscaler.engine.shard import Shard, ShardSetup
 from autoscaler.engine.supervision import Supervision
 from autoscaler.engine.takeover import LEASE_S, TakenOver, rebuild
@@ -48,15 +49,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunnerParts:
-    """What all runners of a member share. ``foreign``: asks policies that run in the worker process. ``score``: asks
-    plugins about hosts. ``verify``: asks plugins about a deployment, a refusal text or None. ``decode``: asks decoder
-    plugins. ``publish``: forwards a message. ``noted``: durable records. ``began``: a shard was taken over."""
+    """What all runners of a member share. ``foreign``: asks policies in the worker process, ``shadows`` those that
+    decide nothing; ``score``: plugins about hosts; ``verify``: about a deployment, a refusal text or None; ``decode``:
+    decoder plugins. ``publish``: forwards a message. ``noted``: durable records. ``began``: a shard was taken over."""
 
     stream: StreamMember
     clock: SystemClock
     setup: ShardSetup
     actuator: Actuator
     foreign: Callable[[Sequence[EvaluationRequest]], Awaitable[list[tuple[PolicyVote, ...]]]]
+    shadows: Callable[[Sequence[EvaluationRequest]], Awaitable[list[tuple[PolicyVote, ...]]]]
     score: Callable[[ScoreRequest], Awaitable[Mapping[str, Mapping[str, int]]]] | None
     verify: Callable[[Shard, DeploymentArrived], Awaitable[str | None]] | None
     decode: Decode | None
@@ -76,6 +78,7 @@ class Runner:
         self._lost = lost
         self._inbox: deque[Batch] = deque()
         self._acting: set[asyncio.Task[None]] = set()
+        self._shadowing: asyncio.Task[None] | None = None
         self._retake = False
         self._paused = False
         self._revoked = False
@@ -140,6 +143,8 @@ class Runner:
         """Stop acting at once; with ``release`` save checkpoints and tell the next owner, within ``timeout_s``."""
         self._revoked = True
         self._wake.set()
+        if self._shadowing is not None:
+            self._shadowing.cancel()
         if self._task is not None:
             # A turn is let finish: an append that is cut off has an unknown fate, and after it nothing may be written.
             ended, _ = await asyncio.wait({self._task}, timeout=timeout_s / 4)
@@ -326,6 +331,16 @@ class Runner:
             records = shard.committed(parts.clock.wall())
             parts.noted(shard, records)
         await self._act(shard)
+        free = self._shadowing is None or self._shadowing.done()
+        if free and (asked := shard.evaluator.take_shadows()):
+            self._shadowing = parts.supervision.start(self._shadow(shard, asked), name="shadows")
+
+    async def _shadow(self, shard: Shard, asked: Mapping[str, Asked]) -> None:
+        """Ask shadows in the worker process, beside the turns: none of them waits for it."""
+        votes = await self._parts.shadows([one.request for one in asked.values()])
+        if shard is self.shard:
+            for (service, one), answered in zip(asked.items(), votes, strict=True):
+                shard.evaluator.shadowed(service, one, answered, self._parts.clock.wall())
 
     async def _decode(self, shard: Shard, decode: Decode) -> None:
         prefix = self._parts.setup.prefix

@@ -240,8 +240,8 @@ class Shard:
             evaluated = self.evaluator.evaluate_all(now, foreign or {})
             self._to_plan |= evaluated
             self._decided_at.update(dict.fromkeys(evaluated, now))
-        letters = marking + self._reject_all(now)
-        outgoing = self._conclusion.written(self._ledger, self.record.token, self.evaluator.volatile) + letters
+        letters, kept = marking + self._reject_all(now), (self.evaluator.volatile, self.evaluator.take_unsaved())
+        outgoing = self._conclusion.written(self._ledger, self.record.token, *kept) + letters
         return self._append(outgoing, now) if outgoing else None
 
     def committed(self, now: float) -> list[Record]:

@@ -7,7 +7,7 @@ Made on the first sample, saved as a checkpoint beside the fold, restored on tak
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from autoscaler.core.facts import EventRef
 from autoscaler.core.observation import ServiceFacts
@@ -16,11 +16,19 @@ from autoscaler.core.signals import ServiceSignals
 from autoscaler.core.wishes import WishHistory
 
 
+class Kept(Protocol):
+    """What can say what a checkpoint is to keep of it."""
+
+    def saved(self) -> dict[str, Any]:
+        """JSON values."""
+
+
 class Volatile:
     """``event_at``: when the newest folded sample came (broker time); ``metrics``: names that scaling policies looked
     at; ``vetting``: names that rollback policies looked at and that were seen. ``saved_at``: event_at of the last
     checkpoint. ``judged_since``, ``judged_at``: the first and the last evaluation of the unbroken run of them, before
-    which ``wishes`` may lack any. ``told_since``: when the phase began that policies were told of last."""
+    which ``wishes`` may lack any. ``told_since``: when the phase began that policies were told of last.
+    ``shadows``: what is kept of shadow policies; ``shadows_saved``: what the restored checkpoint says of them."""
 
     __slots__ = (
         "event_at",
@@ -31,6 +39,8 @@ class Volatile:
         "memory",
         "metrics",
         "saved_at",
+        "shadows",
+        "shadows_saved",
         "signals",
         "source",
         "told_since",
@@ -39,7 +49,9 @@ class Volatile:
     )
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self.signals = ServiceSignals(settings.scaling.max_age_s, max(60.0, settings.scaling.down_window_s))
+        self.signals = ServiceSignals(
+            settings.scaling.max_age_s, max(60.0, settings.scaling.down_window_s), dict(settings.signals)
+        )
         self.wishes = WishHistory()
         self.memory: dict[str, dict[str, Any]] = {}
         self.facts: ServiceFacts | None = None
@@ -49,8 +61,21 @@ class Volatile:
         self.saved_at = 0.0
         self.judged_at = self.judged_since = 0.0
         self.told_since: float | None = None
+        self.shadows: Kept | None = None
+        self.shadows_saved: Mapping[str, Any] = {}
         self.source = ""
         self.event_id = ""
+
+    @classmethod
+    def beside(cls, live: Volatile, memory: dict[str, dict[str, Any]]) -> Volatile:
+        """Another judge of the same signals, with wishes and a memory of its own."""
+        other = cls.__new__(cls)
+        other.signals = live.signals
+        other.wishes = WishHistory()
+        other.memory = memory
+        other.metrics, other.vetting = (), frozenset()
+        other.judged_at = other.judged_since = 0.0
+        return other
 
     @property
     def causes(self) -> tuple[EventRef, ...]:
@@ -59,14 +84,16 @@ class Volatile:
 
     def judge(self, at: float, max_age_s: float) -> None:
         """The service is evaluated at ``at``. What came before a gap says nothing of the wishes within it."""
-        if at - self.judged_at > max_age_s:
+        if at - self.judged_at > max(max_age_s, self.signals.max_age_most):
             self.judged_since = at
         self.judged_at = max(self.judged_at, at)
 
-    def checkpoint(self) -> dict[str, Any]:
-        """JSON values that `restore` reads."""
+    def checkpoint(self, *, shadows: bool = True) -> dict[str, Any]:
+        """JSON values that `restore` reads; without ``shadows``, where they would be too much."""
         self.saved_at = self.event_at
+        kept = {"shadows": self.shadows.saved()} if shadows and self.shadows is not None else {}
         return {
+            **kept,
             "at": self.event_at,
             "signals": self.signals.snapshot(),
             "wishes": self.wishes.snapshot(),
@@ -80,9 +107,15 @@ class Volatile:
         """What `checkpoint` described. Raises LookupError, TypeError or ValueError where it is not that."""
         volatile = cls(settings)
         volatile.signals.restore(saved["signals"])
-        volatile.wishes = WishHistory.restored(saved["wishes"])
-        volatile.judged_since, volatile.judged_at = (float(at) for at in saved["judged"])
+        volatile.restore_wishes(saved)
         volatile.memory = {str(name): dict(values) for name, values in saved["memory"].items()}
         volatile.vetting = frozenset(saved["vetting"])
         volatile.event_at = volatile.saved_at = float(saved["at"])
+        shadows = saved.get("shadows", {})
+        volatile.shadows_saved = shadows if isinstance(shadows, Mapping) else {}
         return volatile
+
+    def restore_wishes(self, saved: Mapping[str, Any]) -> None:
+        """Wishes and the run of evaluations as a checkpoint has them. Raises LookupError, TypeError or ValueError."""
+        self.wishes = WishHistory.restored(saved["wishes"])
+        self.judged_since, self.judged_at = (float(at) for at in saved["judged"])

@@ -13,6 +13,7 @@ from autoscaler.core.stimuli import ControlArrived, DeploymentArrived
 from autoscaler.errors import EventRejected
 from autoscaler.events.envelope import CONTROL_TYPE, DEPLOYMENT_TYPE, Envelope
 from autoscaler.events.models import ControlData, DeploymentData, Freeze, HostCommand, Pause, Rollback, Scale
+from autoscaler.events.moments import read_time
 from autoscaler.events.places import complaint_of, place_of
 from autoscaler.events.rejection import Rejection, rejected
 
@@ -43,6 +44,7 @@ def read_control(envelope: Envelope, at: float) -> ControlArrived:
     """
     check_type(envelope, CONTROL_TYPE)
     data = read_data(CONTROL, envelope.data)
+    begins = data.at if isinstance(data, Scale) else None
     replicas = data.replicas if isinstance(data, Scale) else None
     return ControlArrived(
         at=at,
@@ -55,6 +57,8 @@ def read_control(envelope: Envelope, at: float) -> ControlArrived:
         reason=data.reason,
         refusal=_expiry(envelope, at),
         host=data.host if isinstance(data, HostCommand) else "",
+        begins_at=None if begins is None else read_time(begins, "data.at"),
+        scheduled=isinstance(data, Scale) and data.scheduled,
     )
 
 

@@ -111,11 +111,14 @@ class _Command(BaseModel):
 
 
 class Scale(_Command):
-    """Hold the demand at ``replicas`` until ``for`` ends, or hand it back with ``auto``."""
+    """Hold the demand at ``replicas`` until ``for`` ends, or hand it back with ``auto``; from ``at`` on where that is
+    given. ``auto`` with ``scheduled`` takes back those that are not in force yet."""
 
     command: Literal["scale"]
     replicas: _Replicas
     for_s: Annotated[_For | None, Field(alias="for")] = None
+    at: Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})] | None = None
+    scheduled: bool = False
 
 
 class Rollback(_Command):

@@ -140,7 +140,7 @@ def as_it_was(state: ServiceState, recording: Recording) -> ServiceState:
     demand = state.demand if first is None else int(first["before"]["demand"])
     return replace(
         state, demand=demand, replicas=(), lost=(), rollout=Idle(), pending=None, waiting=None, override=None,
-        setbacks=(), steps=(), conclusion=None, last_up_at=None, last_down_at=None,
+        scheduled=(), setbacks=(), steps=(), conclusion=None, last_up_at=None, last_down_at=None,
     )  # fmt: skip
 
 

@@ -95,9 +95,8 @@ def unknown_signals(view: SignalsView, looked_at: list[str], max_age_s: float) -
     for name in looked_at:
         signal = view[name]
         if not signal.known:
-            old = (
-                f"newest sample {signal.age:.0f} s old, over {max_age_s:g}" if signal.age is not None else "never seen"
-            )
+            oldest_s = view.max_age_of(name, max_age_s)
+            old = f"newest sample {signal.age:.0f} s old, over {oldest_s:g}" if signal.age is not None else "never seen"
             texts.append(f"{name} unknown: {old}")
     return "; ".join(texts)[:TEXT_MAX]
 

@@ -61,8 +61,11 @@ class ForeignPlugins:
         """Validate options in the worker; blocks."""
         return self._quick.check_options(use, given)
 
-    async def votes(self, batch: list[Ask]) -> list[tuple[PolicyVote, ...]]:
-        """Votes of all services of the batch: foreign ones from the worker, the others asked here."""
+    async def votes(self, batch: list[Ask], *, beside: bool = False) -> list[tuple[PolicyVote, ...]]:
+        """Votes of all services of the batch: foreign ones from the worker, the others asked here.
+
+        ``beside``: they are shadows, and asked by the worker that live votes do not wait for.
+        """
         cast: list[list[PolicyVote | None]] = []
         contexts: list[bytes] = []
         calls: list[Call] = []
@@ -85,7 +88,8 @@ class ForeignPlugins:
             if None in votes:
                 contexts.append(_context(request))
             cast.append(votes)
-        answers = await self._run(contexts, calls, [(batch[row][0], batch[row][1][column]) for row, column in asked])
+        pairs = [(batch[row][0], batch[row][1][column]) for row, column in asked]
+        answers = await self._run(contexts, calls, pairs, beside=beside)
         for key, (row, column) in enumerate(asked):
             request, binding = batch[row][0], batch[row][1][column]
             answered = answers.get(key)
@@ -97,7 +101,12 @@ class ForeignPlugins:
         return [tuple(vote for vote in votes if vote is not None) for votes in cast]
 
     async def _run(
-        self, contexts: list[bytes], calls: list[Call], asked: list[tuple[EvaluationRequest, Binding]]
+        self,
+        contexts: list[bytes],
+        calls: list[Call],
+        asked: list[tuple[EvaluationRequest, Binding]],
+        *,
+        beside: bool = False,
     ) -> dict[int, Answered]:
         """Call -> answer; failures count at once, so that a plugin that kills the worker is not tried for ever."""
         answers: dict[int, Answered] = {}
@@ -116,7 +125,8 @@ class ForeignPlugins:
 
         if calls:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._quick_thread, self._quick.run, contexts, calls, DEADLINE_S, may_call, done)
+            thread, worker = (self._slow_thread, self._slow) if beside else (self._quick_thread, self._quick)
+            await loop.run_in_executor(thread, worker.run, contexts, calls, DEADLINE_S, may_call, done)
         return answers
 
     async def scores(self, asks: list[tuple[Binding, bytes]], now: float) -> list[tuple[object, str]]:

@@ -204,12 +204,14 @@ class PluginHost:
             bound = self._bind(request.uses, "propose")
         return tuple([ask_policy(binding, request) for binding in bound[1]])
 
-    async def foreign_votes(self, requests: list[EvaluationRequest]) -> list[tuple[PolicyVote, ...]]:
-        """The votes of services with a foreign policy, one batch to the worker; in the order of the requests."""
+    async def foreign_votes(
+        self, requests: list[EvaluationRequest], *, beside: bool = False
+    ) -> list[tuple[PolicyVote, ...]]:
+        """The votes of services with a foreign policy, in one batch, in order; shadows ``beside`` live ones."""
         batch = [(request, self._bind(request.uses, "propose")[1]) for request in requests]
         if not batch:
             return []
-        return await self._foreign.votes(batch)
+        return await self._foreign.votes(batch, beside=beside)
 
     def guard_notes(self, request: EvaluationRequest, wish: int) -> tuple[GuardNote, ...]:
         """What the guards (``request.uses``) say about ``wish``; none for what passes.
@@ -276,7 +278,8 @@ class PluginHost:
         proposes = plugin.proposes if plugin is not None else frozenset()
         return Binding(
             label=use.label, use=use.use, problem=problem, call=call, options=options, raw_options=thawed(use.options),
-            standing=self._standings.setdefault(use.use, Standing()),
+            # What a shadow does wrong is not held against the live use of the same plugin.
+            standing=self._standings.setdefault(f"{use.use} (shadow)" if use.shadow else use.use, Standing()),
             rollback=bool(proposes) and proposes <= {"rollback"}, scales="scale" in proposes,
             remembers=remembers, shipped=plugin is not None and plugin.shipped,
         )  # fmt: skip

@@ -75,6 +75,7 @@ def ask_policy(binding: Binding, request: EvaluationRequest) -> PolicyVote:
     if (
         type(answer) is Scale
         and memory is None
+        and not view.ruled
         and binding.scales
         and type(answer.to) is int
         and 0 <= answer.to <= REPLICAS_MAX
@@ -109,13 +110,19 @@ def conclude_vote(
         binding.standing.failed(request.now, problem)
         return unknown_vote(binding, problem, metrics)
     binding.standing.succeeded()
-    if kept is not None:
+    stand_in, at_least = view.stand_ins(metrics) if view.ruled else ("", 0)
+    if kept is not None and not stand_in:  # nothing is learnt from what stands in for a signal
         request.memory[binding.label] = kept
     unknown = unknown_signals(view, list(metrics), request.max_age_s) if proposal is None else ""
     if isinstance(proposal, Hold) and proposal.unknown:
         unknown = proposal.reason or "no reason given"
     rollback = binding.rollback or isinstance(proposal, Rollback)
-    return PolicyVote(binding.label, proposal, unknown, metrics, rollback)
+    if stand_in and (rollback or not isinstance(proposal, Scale | Hold)):
+        # A revision is judged by samples alone.
+        proposal, unknown = None, unknown or stand_in
+    return PolicyVote(
+        binding.label, proposal, unknown, metrics, rollback, stand_in=stand_in, at_least=0 if rollback else at_least
+    )
 
 
 def ask_guard(binding: Binding, request: EvaluationRequest, proposal: Proposal) -> tuple[object, str]:

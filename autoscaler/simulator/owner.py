@@ -76,6 +76,8 @@ class SimVoter:
 
     def votes(self, request: EvaluationRequest) -> tuple[PolicyVote, ...]:
         """One vote each."""
+        if request.uses and request.uses[0].shadow:
+            return (self._shadow(request.now),)
         view = request.signals.view(request.now, request.max_age_s)
         load, errors = view["load"], view["errors"]
         if load.known and load.latest is not None:
@@ -87,8 +89,16 @@ class SimVoter:
         else:
             proposal = Rollback("too many errors") if errors.latest > 0.1 else None  # noqa: PLR2004 - one in ten
             vote = PolicyVote("errors", proposal, "", ("errors",), rollback=True)
-        more = self._more(load.latest) if self._several else ()
+        stand_in, at_least = view.stand_ins(("load",))
+        scale = replace(scale, stand_in=stand_in, at_least=at_least)
+        more = self._more(None if stand_in else load.latest) if self._several else ()
         return (scale, vote, *more, self._own(request)) if self._judges else (scale, vote, *more)
+
+    def _shadow(self, now: float) -> PolicyVote:
+        """What nothing may come of: far too many, a vote against whatever runs, or nothing."""
+        answers: tuple[Scale | Rollback | None, ...] = (Scale(99, "mad"), Rollback("mad"), Scale(0, "mad"), None)
+        answer = answers[int(now) % len(answers)]
+        return PolicyVote("mad", answer, "", ("mad",), rollback=isinstance(answer, Rollback))
 
     def _more(self, load: float | None) -> tuple[PolicyVote, ...]:
         if load is None:

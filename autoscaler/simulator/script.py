@@ -22,6 +22,7 @@ from autoscaler.core.settings import (
     UpdateRules,
 )
 from autoscaler.core.steps import Step
+from autoscaler.events.moments import write_time
 from autoscaler.simulator.chance import Chance
 from autoscaler.simulator.hosts import FateName
 
@@ -110,11 +111,16 @@ class Published:
 
 
 class Script:
-    """Makes events, one after another; remembers them, so that some come twice."""
+    """Makes events, one after another; remembers them, so that some come twice. ``later``: some overrides begin later
+    than they are asked for."""
 
-    def __init__(self, chance: Chance, settings: ServiceSettings, service: str = SERVICE) -> None:
+    def __init__(
+        self, chance: Chance, settings: ServiceSettings, service: str = SERVICE, later: Chance | None = None
+    ) -> None:
         self._chance = chance
         self._service = service
+        self._later = later
+        self.now = 0.0
         self._settings = settings
         self._number = 0
         self.versions: list[str] = []
@@ -151,6 +157,8 @@ class Script:
             data["replicas"] = chance.below(7)
             if chance.happens(0.5):
                 data["for"] = f"{5 + chance.below(30)}s"
+            if self._later is not None and self._later.happens(0.4):
+                data["at"] = write_time(self.now + self._later.within(-5.0, 15.0))
         elif name in {"pause", "freeze"} and chance.happens(0.6):
             data["for"] = f"{3 + chance.below(25)}s"
         if name == "freeze" and chance.happens(0.3):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from autoscaler.core.rollout import Held, Judging, Preflight
-from autoscaler.core.settings import Route, ServiceSettings
+from autoscaler.core.settings import Planned, PolicyUse, Route, ServiceSettings, SignalRule
 from autoscaler.core.state import ServiceState
 from autoscaler.engine.shard import ShardSetup
 from autoscaler.ports.stream import Topic
@@ -37,6 +37,9 @@ SAMPLES_CALM_S = 30.0
 ODD_STRATEGY = 0x57E9_0DD
 """How a world's rollouts are judged has choices of its own as well."""
 
+PLANNED = 0x9_1A44ED
+"""What is planned in a world has choices of its own."""
+
 SEVERAL = 0xC0_4B1E
 """By which rule a world's policies are combined has choices of its own too."""
 
@@ -47,6 +50,14 @@ happens in it."""
 
 STEPS_MAX = 50_000
 """More steps than any world needs; beyond, something goes round in circles."""
+
+STAND_INS = [
+    SignalRule(on_unknown="floor", number=3),
+    SignalRule(on_unknown="value", number=25),
+    SignalRule(on_unknown="value", number=0),
+    SignalRule(on_unknown="decay", number=5),
+]
+"""What stands in for an unknown load."""
 
 _TOPICS = {"deployment": Topic.DEPLOYMENTS, "control": Topic.CONTROL, "metric": Topic.METRICS}
 
@@ -77,7 +88,11 @@ class SimWorld:
         self._several = False
         if strategies:
             self._combine(Chance(seed ^ SEVERAL))
-        self.script = Script(self.chance, self.settings)
+        later = Chance(seed ^ PLANNED)
+        begins_later = later if strategies and later.happens(0.3) else None
+        self.script = Script(self.chance, self.settings, later=begins_later)
+        if strategies and later.happens(0.25):
+            self._plan(later)
         self.log = SimLog()
         self.now = EPOCH
         self.steps = 0
@@ -107,14 +122,33 @@ class SimWorld:
         self._members = 0
         self._load = 10.0 * self.chance.below(5)
 
+    def _plan(self, later: Chance) -> None:
+        """Windows of the configuration, within the unrest and beyond."""
+        low, high = self.settings.bounds.min, self.settings.bounds.max
+        plans = []
+        for _ in range(1 + later.below(2)):
+            begins = EPOCH + later.within(0.0, 20.0)
+            number, ends = low + later.below(high - low + 1), begins + later.within(1.0, 60.0)
+            plan = Planned("planned", begins_at=begins, ends_at=ends)
+            plans.append(
+                later.pick([replace(plan, exact=number), replace(plan, least=number), replace(plan, most=number)])
+            )
+        self.settings = replace(self.settings, overrides=tuple(plans))
+
     def _combine(self, odd: Chance) -> None:
-        """Several policies that scale, and the rule that makes one wish of theirs."""
+        """Several policies that scale, and the rule that makes one wish of theirs; what stands in for their signal, and
+        a shadow that means harm."""
         self._several = odd.happens(0.4)
         if self._several:
             scaling = replace(
                 self.settings.scaling, combine=odd.pick(["max", "min", "priority", "quorum"]), quorum=odd.below(4)
             )
             self.settings = replace(self.settings, scaling=scaling)
+        if odd.happens(0.3):
+            rule = replace(odd.pick(STAND_INS), max_age_s=self.settings.scaling.max_age_s)
+            self.settings = replace(self.settings, signals=(("load", rule),))
+        if odd.happens(0.3):
+            self.settings = replace(self.settings, shadows=(PolicyUse("mad", shadow=True),))
 
     def _make_odd(self, odd: Chance) -> None:
         """Clocks of hosts that are wrong, and a world in which hosts are given up and come back within its time."""
@@ -142,7 +176,7 @@ class SimWorld:
     def _until(self, end: float) -> None:
         while self._queue and self._queue[0][0] <= end:
             at, _, do = heapq.heappop(self._queue)
-            self.now = self.hosts.now = at
+            self.now = self.hosts.now = self.script.now = at
             self.steps += 1
             if self.steps > STEPS_MAX:
                 raise violated("P6", self.now, f"no rest after {STEPS_MAX} steps")

@@ -25,10 +25,11 @@ DEFAULTS = ServiceSettings(target="lab", target_kind="docker", bounds=Bounds(min
 
 
 class Scenario:
-    """One service, one policy (and ``others``), one obliging host. ``now`` begins at `NOW` and moves by `advance` only.
+    """One service, one policy (and ``others``, and ``shadows`` that decide nothing), one obliging host.
 
-    The first revision is deployed at once and its soak is over when the constructor returns, unless ``deployed`` is
-    False. ``settings`` are those of the service; its policies and image rules are filled in.
+    ``now`` begins at `NOW` and moves by `advance` only. The first revision is deployed at once and its soak is over
+    when the constructor returns, unless ``deployed`` is False. ``settings`` are those of the service; its policies and
+    image rules are filled in.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Scenario:
         *,
         settings: ServiceSettings = DEFAULTS,
         others: Mapping[str, tuple[ModuleType, Mapping[str, Any]]] = MappingProxyType({}),
+        shadows: Mapping[str, tuple[ModuleType, Mapping[str, Any]]] = MappingProxyType({}),
         service: str = "web",
         start_s: float = 1.0,
         deployed: bool = True,
@@ -45,10 +47,16 @@ class Scenario:
         from autoscaler.plugin_host import PluginHost  # noqa: PLC0415 - heavy: see the package
 
         policies = {"policy": (policy, options), **others}
-        self.plugins = PluginHost.of_modules(**{name: module for name, (module, _) in policies.items()})
+        modules = {name: module for name, (module, _) in (*policies.items(), *shadows.items())}
+        self.plugins = PluginHost.of_modules(**modules)
         uses = tuple(PolicyUse(name, self._checked(name, given)) for name, (_, given) in policies.items())
         self.settings = replace(
-            settings, policies=uses, events=replace(settings.events, images=settings.events.images or ("*",))
+            settings,
+            policies=uses,
+            shadows=tuple(
+                PolicyUse(name, self._checked(name, given), shadow=True) for name, (_, given) in shadows.items()
+            ),
+            events=replace(settings.events, images=settings.events.images or ("*",)),
         )
         self.service = service
         self._driven = Driven({service: self.settings}, self.plugins, NOW, start_s)

@@ -22,6 +22,39 @@ def test_scale_holds_until_auto(live: Project) -> None:
     assert live.call("scale", "search", "auto").stdout == "unchanged: no override is in force\n"
 
 
+def test_scale_that_begins_later_waits_begins_and_is_taken_back(live: Project) -> None:
+    far = live.call("scale", "search", "4", "--at", "1h", "--for", "2h", "--reason", "sale starts")
+    assert far.exit_code == 0, far.stderr
+    assert far.stdout.startswith("applied: 4 replicas in 3")
+    assert far.stdout.endswith(" s for 7200 s: sale starts\n")
+    shown = live.json("status", "search")
+    (waiting,) = shown["scheduled"]
+    assert (waiting["replicas"], waiting["reason"], shown["override"]) == (4, "sale starts", None)
+    text = live.call("status", "search").stdout
+    assert "4 replicas from 20" in text
+    assert "for 2h" in text
+    assert live.call("scale", "search", "2", "--at", "1s", "--for", "30m").exit_code == 0
+    begun = eventually(lambda: (s := live.json("status", "search"))["override"] and s)
+    assert (begun["override"]["replicas"], len(begun["scheduled"])) == (2, 1)
+    taken = live.call("scale", "search", "auto", "--scheduled")
+    assert taken.stdout == "applied: 1 overrides that waited are taken back\n"
+    assert live.call("scale", "search", "auto").stdout == "applied: the policies decide again\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("auto", "--at", "1h"), "--at: has no meaning with auto. Leave it out, or give a number of replicas."),
+        (("3", "--scheduled"), "--scheduled: has a meaning with auto alone. Leave it out."),
+        (("3", "--at", "soon"), "--at: not a moment. Write 15m (from now) or 2026-11-23T10:00:00Z."),
+    ],
+)
+def test_a_beginning_that_means_nothing_is_wrong_usage(live: Project, arguments: tuple[str, ...], said: str) -> None:
+    done = live.call("scale", "search", *arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
 def test_scale_outside_the_bounds_is_refused(live: Project) -> None:
     done = live.call("scale", "shop", "9", "--json")
     told = json.loads(done.stdout)

@@ -319,6 +319,27 @@ def test_the_plugin_host_may_change_options_and_refuse_them(tmp_path: Path) -> N
     assert str(caught.value) == f"{tmp_path}/{expected}"
 
 
+def test_shadows_stand_apart_and_their_options_are_checked_at_their_place(tmp_path: Path) -> None:
+    def validate(
+        use: str, options: Mapping[str, object], hook: str
+    ) -> tuple[Mapping[str, object], list[tuple[str, str]]]:
+        return options, [("per_replica", "must be positive; raise it")] if options.get("bad") else []
+
+    three = "{use: s, shadow: true}, {use: p}, {use: p, name: q, shadow: true, with: {bad: BAD}}"
+    good = written(tmp_path, a_service(f"policies: [{three.replace('BAD', 'false')}]"))
+    web = load(good, {}, validate_options=validate).configuration.services["web"]
+    assert [use.label for use in web.policies] == ["p"]
+    assert [(use.label, use.shadow) for use in web.shadows] == [("s", True), ("q", True)]
+    (shown,) = show(load(good, {}))["services"]
+    rows = {row["path"]: row["value"] for row in shown["settings"]}
+    assert [rows[f"policies[{place}].use"] for place in range(3)] == ["s", "p", "p"]
+    assert [rows[f"policies[{place}].shadow"] for place in range(3)] == [True, False, True]
+
+    path = written(tmp_path, a_service(f"policies: [{three.replace('BAD', 'true')}]"))
+    with pytest.raises(ConfigurationError, match=r"policies\[2\].with\S* .*must be positive"):
+        load(path, {}, validate_options=validate)
+
+
 def test_the_starter_s_files_are_valid_and_never_written_over(tmp_path: Path) -> None:
     paths = write_starter(tmp_path / "new")
     assert [path.name for path in paths] == ["autoscaler.yaml", "my_policy.py"]

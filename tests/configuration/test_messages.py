@@ -73,6 +73,43 @@ SERVICE_CASES = {
         "policies: [{use: target_value}], scaling: {combine: quorum, quorum: 2}",
         f"{AT}.scaling.quorum: 2 of 1 policies can never agree. Lower it or add policies.",
     ),
+    "a quorum that counts on shadows": (
+        "policies: [{use: a}, {use: b, shadow: true}], scaling: {combine: quorum, quorum: 2}",
+        f"{AT}.scaling.quorum: 2 of 1 policies can never agree. Lower it or add policies.",
+    ),
+    "a shadow of the same name": (
+        "policies: [{use: a}, {use: a, shadow: true}]",
+        f"{AT}.policies[1]: has the same label as policies[0], a. Give one of them a name: of its own.",
+    ),
+    "too many shadows": (
+        "policies: [" + ", ".join(f"{{use: p{n}, shadow: true}}" for n in range(9)) + "]",
+        f"{AT}.policies[8].shadow: is shadow 9 of a service, and 8 are allowed. Remove one.",
+    ),
+    "two things for an unknown signal": (
+        "signals: {rps: {on_unknown: {floor: 3, value: 2.5}}}",
+        (
+            f"{AT}.signals.rps.on_unknown: has floor and value, and one thing stands in for a signal."
+            " Keep one of decay, floor, value, or write hold."
+        ),
+    ),
+    "nothing for an unknown signal": (
+        "signals: {rps: {on_unknown: {}}}",
+        (
+            f"{AT}.signals.rps.on_unknown: has nothing, and one thing stands in for a signal."
+            " Keep one of decay, floor, value, or write hold."
+        ),
+    ),
+    "a floor out of reach": (
+        "replicas: {max: 4}, signals: {rps: {on_unknown: {floor: 6}}}",
+        f"{AT}.signals.rps.on_unknown.floor: 6 is above replicas.max 4. Lower it or raise max.",
+    ),
+    "an unknown stand-in": (
+        "signals: {rps: {on_unknown: keep}}",
+        (
+            f"{AT}.signals.rps.on_unknown: neither hold nor a mapping."
+            " Write hold, {decay: 5m}, {floor: 3} or {value: 100}."
+        ),
+    ),
     "a quorum that nobody asks for": (
         "policies: [{use: a}, {use: b}], scaling: {quorum: 2}",
         f"{AT}.scaling.quorum: has no meaning with combine: max. Write combine: quorum or remove it.",

@@ -76,6 +76,13 @@ def a_rule_forgets_the_unknown(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(scaling, "_GUARDS", (scaling._unproven, scaling._step_limit, scaling._bounds))
 
 
+def what_stands_in_counts_as_known(patch: pytest.MonkeyPatch) -> None:
+    """What was taken for an unknown signal may lower the demand like a sample, and windows are not asked."""
+    plain = combination._plain_wish
+    patch.setattr(combination, "_wish_of", lambda vote, demand: None if vote.rollback else plain(vote, demand))
+    patch.setattr(scaling, "_GUARDS", (scaling._step_limit, scaling._bounds))
+
+
 def windows_are_not_awaited(patch: pytest.MonkeyPatch) -> None:
     """Scaling down does not wait for a window without gaps."""
     patch.setattr(scaling, "_GUARDS", tuple(g for g in scaling._GUARDS if g is not scaling._down_window))
@@ -188,6 +195,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (stops_ignore_availability, "P9"),
     (unknown_wishes_nothing, "P13"),
     (a_rule_forgets_the_unknown, "P13"),
+    (what_stands_in_counts_as_known, "P13"),
     (windows_are_not_awaited, "P13"),
     (unproven_rollouts_are_scaled_down, "unproven"),
     (steps_are_forgotten, "P5"),
