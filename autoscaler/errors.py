@@ -47,8 +47,7 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line} " if self.file else ""
         remedy = f" {self.remedy}" if self.remedy else ""
-        stop = "" if self.what.endswith((".", "?")) else "."
-        return f"{place}{self.path}: {self.what}{stop}{remedy}"
+        return f"{place}{self.path}: {ended(self.what)}{remedy}"
 
 
 class ConfigurationError(AutoscalerError):
@@ -155,3 +154,8 @@ class Conflict(TargetError):
 
     def __init__(self, text: str) -> None:
         super().__init__(text, "refused", "conflict")
+
+
+def ended(text: str) -> str:
+    """The text as a sentence: with a mark at its end, and not two of them."""
+    return text if text.endswith((".", "?")) else f"{text}."

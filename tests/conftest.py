@@ -85,9 +85,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in fixtures:
             if fixture in FIXTURE_PARTS:
                 item.add_marker(FIXTURE_PARTS[fixture])
-        group = next((TOGETHER[fixture] for fixture in TOGETHER if fixture in fixtures), None) or _module_of(item)
+        said = item.get_closest_marker("xdist_group")
+        shared_part = next((TOGETHER[fixture] for fixture in TOGETHER if fixture in fixtures), None)
+        group = said.args[0] if said is not None else shared_part or _module_of(item)
         if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+            if said is None:
+                item.add_marker(pytest.mark.xdist_group(group))
             if getattr(item.config.option, "loadgroup", False):
                 # pytest-xdist 3.8 writes the group where pytest 9.2 does not look for a test's id any more.
                 item._id = coerce_node_id(f"{item.nodeid}@{group}")

@@ -21,7 +21,7 @@ from autoscaler.configuration.loading import Loaded, Unfinished, load, with_opti
 from autoscaler.configuration.option_check import Complaint, ValidateOptions
 from autoscaler.configuration.settings import Configuration
 from autoscaler.configuration.vocabulary import nearest
-from autoscaler.errors import AutoscalerError, ConfigurationError, EventRejected, Problem, Refused, StreamError
+from autoscaler.errors import AutoscalerError, ConfigurationError, EventRejected, Problem, Refused, StreamError, ended
 
 if TYPE_CHECKING:
     from autoscaler.plugin_host import PluginHost
@@ -42,7 +42,7 @@ class CommandError(AutoscalerError):
         self.path = path
         self.code = code
         place = f"{path}: " if path else ""
-        super().__init__(f"{place}{what}.{' ' + remedy if remedy else ''}")
+        super().__init__(f"{place}{ended(what)}{' ' + remedy if remedy else ''}")
 
 
 def wrong_usage(what: str, remedy: str = "", path: str = "") -> CommandError:
@@ -186,7 +186,7 @@ def problem_text(problem: Problem) -> str:
         return str(problem)
     remedy = f" {problem.remedy}" if problem.remedy else ""
     place = ": ".join(part for part in (problem.file, problem.path if problem.path != "file" else "") if part)
-    return f"{place or problem.path}: {problem.what}.{remedy}"
+    return f"{place or problem.path}: {ended(problem.what)}{remedy}"
 
 
 def problem_document(problem: Problem) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import base64
 import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from docker.errors import ImageNotFound
 
 from autoscaler.adapters.docker import DockerTarget
 from autoscaler.configuration.settings import Registry as Login
@@ -22,7 +23,8 @@ from tests.contract.replicas import Asks
 from tests.parts import PartMissing, dockerd, images
 from tests.parts.registry import Registry, registry
 
-pytestmark = pytest.mark.timeout(120)
+# One after the other: each forgets on its engine what was pulled.
+pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("registries")]
 
 
 @pytest.fixture
@@ -35,13 +37,13 @@ def arena(request: pytest.FixtureRequest) -> Iterator[DockerArena]:
 
 
 def forget(url: str) -> None:
-    """Remove what was pulled."""
+    """Remove what was pulled, by its names: other tests may use the same content."""
     with images.engine(url) as client:
         for image in client.images():
             for name in [*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())]:
                 if name.startswith("127.0.0.1:") and "/t/web" in name:
-                    client.remove_image(image["Id"], force=True)
-                    break
+                    with suppress(ImageNotFound):  # a digest goes with its last tag
+                        client.remove_image(name, force=True)
 
 
 @asynccontextmanager

@@ -205,7 +205,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (repeats_are_new, "P1"),
     (rollbacks_are_rolled_back, "P13|transitions|P1|P6"),
     (hidden_hosts_count_as_empty, "absence"),
-    (plans_forget_what_they_see, "plan|P2|P6"),
+    (plans_forget_what_they_see, "plan|P1|P2|P6"),
     (plans_go_beyond_the_ledger, "P2|P9"),
     (former_owners_act_on, "P7|P2"),
     (traffic_goes_to_nobody, "traffic"),
