@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 import autoscaler
-from autoscaler_plugins.rules import headroom, hpa
+from autoscaler_plugins.rules import headroom, hpa, idleness
 from autoscaler_plugins.rules.fields import Duration, Finite, Name, NotNegative, Positive, Ratio, Strict, bounded
 from autoscaler_plugins.rules.forecaster import Forecast, Forecaster
 
@@ -44,7 +44,8 @@ Share = Annotated[Ratio, Field(ge=0, lt=1)]
 class Options(Strict):
     """``per_replica``: load of the ``metric`` that one replica carries at all. ``lack_cost``: how many idle replicas
     one that lacks is worth. ``guard``: what a plain target would aim at, beyond which nothing is bought. ``idle``:
-    known zeros before the last replica stops. ``startup``: of a replica, until it is learnt. ``lag``, ``window``: how
+    known zeros before the last replica stops; with ``idle_max`` only until pauses are learnt: then as long as 99 of 100
+    of them lasted, at most that. ``startup``: of a replica, until it is learnt. ``lag``, ``window``: how
     late the metric comes, and over what it is a mean. ``slack``, ``margin_up``, ``margin_down``: kept over a bound,
     over a need to grow to, and over one to shrink to, there at most ``margin_down_max`` replicas. ``tolerance``: what a
     plain target may be off where it rules, as that of `hpa_v2`. ``hold``,
@@ -55,6 +56,7 @@ class Options(Strict):
     lack_cost: Annotated[Finite, Field(ge=1, le=10_000)] = 49.0
     guard: Annotated[Ratio, Field(gt=0, le=1)] = 0.7
     idle: Annotated[Duration, Field(ge=0)] = 900.0
+    idle_max: Annotated[Duration, Field(ge=0, le=86_400)] | None = None
     period: Annotated[Duration, Field(ge=1, le=60)] = 15.0
     startup: Annotated[Duration, Field(ge=0, le=STARTUP_MAX_S)] = 30.0
     lag: Annotated[Duration, Field(ge=0, le=300)] = 5.0
@@ -106,15 +108,21 @@ def propose(
         forecast = advanced(service, slot, load if mean is None else mean, options, memory)
         memory["now"], memory["slot"], memory["bound"] = list(forecast), slot, forecast.bound
     wake_at = (slot + 1) * options.period if load else None
+    kept = ""
     if load:
-        memory.pop("zero", None)
+        idleness.note_load(memory, now, options.idle_max)
     elif service.minimum == 0:
         idle_s = now - memory.setdefault("zero", now)
-        if service.demand == 0 or idle_s >= options.idle:
+        idle = idleness.idle_time(memory, options.idle, options.idle_max)
+        learnt = f", as 99 % of {idle.pauses} pauses lasted" if idle.pauses else ""
+        if service.demand == 0 or idle_s >= idle.seconds:
             memory["needed"], memory["capped"] = [], []
-            return autoscaler.Scale(0, f"{options.metric} is 0 for {autoscaler.format_duration(idle_s)}")
-        wake_at = memory["zero"] + options.idle
+            waited = f", {autoscaler.format_duration(idle.seconds)} asked for{learnt}" if learnt else ""
+            return autoscaler.Scale(0, f"{options.metric} is 0 for {autoscaler.format_duration(idle_s)}{waited}")
+        kept = f"; 0 after {autoscaler.format_duration(idle.seconds)} of zeros{learnt}"
+        wake_at = memory["zero"] + idle.seconds
     wish, reason = sized(service, load, slot, options, memory)
+    reason += kept + started(options, memory)
     within = min(max(wish, service.minimum), service.maximum)
     return autoscaler.Scale(bounded(within), reason, wake_at)
 
@@ -202,6 +210,14 @@ def take(starts: list[list[Any]], count: int, *, newest: bool = False) -> list[f
         if not group[1]:
             starts.remove(group)
     return times
+
+
+def started(options: Options, memory: dict[str, Any]) -> str:
+    """What a reason says of the start-up time where it was learnt."""
+    took = memory.get("took", ())
+    if len(took) < STARTS_MIN:
+        return ""
+    return f"; start-up {startup_of(options, took):.0f} s, of {len(took)} starts"
 
 
 def startup_of(options: Options, took: list[float]) -> float:

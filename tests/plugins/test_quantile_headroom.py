@@ -13,7 +13,7 @@ import pytest
 import autoscaler
 from autoscaler.testing import NOW, a_service, propose, signal, unknown
 from autoscaler_plugins import quantile_headroom
-from autoscaler_plugins.rules import headroom
+from autoscaler_plugins.rules import headroom, idleness
 from autoscaler_plugins.rules.forecaster import ERRORS_MAX, Forecaster, code_of, replicas_of
 
 OPTIONS = {"metric": "rps", "per_replica": 50}
@@ -198,6 +198,89 @@ def test_known_zeros_stop_the_last_replica_and_the_first_event_starts_one() -> N
     assert service.memory["needed"] == []
     assert service.sees(0.0).to == 0
     assert service.sees(3.0).to == 1
+
+
+def paused(service: Service, *pauses_s: float) -> None:
+    """Loads with pauses of known zeros between them."""
+    for pause_s in pauses_s:
+        service.sees(200.0)
+        for _ in range(round(pause_s / 15)):
+            service.sees(0.0)
+    service.sees(200.0)
+
+
+def goes_to_zero_after(service: Service) -> float:
+    """Seconds of zeros until nothing is wanted."""
+    began = service.at
+    while service.sees(0.0).to:
+        assert service.at - began < 20_000
+    return service.at - 15 - began
+
+
+def test_idle_time_is_learnt_from_pauses() -> None:
+    service = Service(5, idle_max="15m")
+    paused(service, *[90.0] * 19)
+    service.sees(0.0)
+    answer = service.sees(0.0)
+    assert "; 0 after 15m of zeros" in answer.reason
+    paused(service, *[90.0, 120.0])
+    assert goes_to_zero_after(service) == 120.0
+    answer = service.sees(0.0)
+    assert answer.reason.endswith("2m asked for, as 99 % of 22 pauses lasted")
+
+
+@pytest.mark.parametrize(
+    ("pauses", "cap_s", "learnt"),
+    [
+        pytest.param([90.0] * 20 + [4000.0, 8000.0], 900.0, (90.0, 20), id="no waiting bridges the longest"),
+        pytest.param([1200.0] * 25, 3600.0, (1200.0, 25), id="longer than is configured"),
+        pytest.param([15.0] * 25, 3600.0, (60.0, 25), id="no less than a minute"),
+        pytest.param([90.0] * 19, 900.0, (600.0, 0), id="too few are known"),
+        pytest.param([90.0] * 50, None, (600.0, 0), id="no cap, nothing is learnt"),
+    ],
+)
+def test_idle_time_is_what_pauses_lasted_up_to_a_cap(
+    pauses: list[float], cap_s: float | None, learnt: tuple[float, int]
+) -> None:
+    memory: dict[str, Any] = {}
+    for pause_s in pauses:
+        memory["zero"] = NOW
+        idleness.note_load(memory, NOW + pause_s, cap_s)
+    assert idleness.idle_time(memory, 600.0, cap_s) == learnt
+    assert "zero" not in memory
+
+
+def test_what_was_learnt_outlives_a_restart() -> None:
+    service = Service(5, idle_max="15m")
+    paused(service, *[90.0] * 25)
+    service.memory = json.loads(json.dumps(service.memory))
+    assert goes_to_zero_after(service) == 90.0
+    assert len(json.dumps(service.memory["pauses"])) < 1000
+
+
+def test_a_pause_that_ends_in_silence_is_none() -> None:
+    service = Service(5, idle_max="15m")
+    paused(service, *[90.0] * 10)
+    known = len(service.memory["pauses"])
+    service.sees(0.0)
+    service.at += 300
+    service.sees(200.0)
+    assert len(service.memory["pauses"]) == known
+
+
+def test_without_a_cap_idle_time_is_as_configured() -> None:
+    service = Service(5)
+    paused(service, *[90.0] * 25)
+    assert goes_to_zero_after(service) == 900.0
+    assert "pauses" not in service.memory
+
+
+def test_a_reason_says_what_start_up_was_learnt() -> None:
+    service = Service(5)
+    assert "start-up" not in service.sees(500.0).reason
+    service.memory["took"] = [20.0, 40.0, 60.0]
+    service.memory["ready"] = service.memory["demand"] = service.demand
+    assert service.sees(500.0).reason.endswith("; start-up 60 s, of 3 starts")
 
 
 def test_silence_is_no_known_zero() -> None:
