@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from docker.errors import DockerException
 
@@ -60,7 +61,7 @@ class Nemesis:
     async def calm(self, replicas: int) -> None:
         """All hosts are whole and in use; a last good revision and demand; every event has its verdict."""
         for host in ("h1", "h2", "h3"):
-            await eventually(f"{host} in use", lambda host=host: self._hosts("uncordon", host), bool, within_s=120.0)
+            await eventually(f"{host} in use", partial(self._hosts, "uncordon", host), bool, within_s=120.0)
         self.events += [
             await self.shop.command(self.service, "approve", "calm"),
             await self.shop.deploy(self.service, "one", "d-calm", labels={"n": "calm"}),

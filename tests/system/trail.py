@@ -196,7 +196,8 @@ def _judge_phases(own: Sequence[Recorded]) -> None:
     for recorded in own:
         after = recorded.data["changes"].get("rollout", before)
         assert after["phase"] in TRANSITIONS[before["phase"]], f"{before['phase']} to {recorded}"
-        if before["phase"] == after["phase"] == "rolling_back":
+        asked = recorded.data["reason"]["code"] in {"rollback", "abort"}  # an operator may turn it
+        if before["phase"] == after["phase"] == "rolling_back" and not asked:
             assert before["target"] == after["target"], f"a rollback was rolled back: {recorded}"
         before = after
 
