@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,9 +116,18 @@ def assert_whole_story(demo: Demo, code: int, report: dict[str, Any]) -> None:
     assert demo.leftovers() == []
 
 
-def test_the_whole_story_is_seen_on_real_replicas_and_leaves_nothing_behind(start: Any) -> None:
-    demo = start()
+def test_the_whole_story_is_seen_on_real_replicas_and_decided_again_event_for_event(start: Any) -> None:
+    demo = start("--keep")
     code, report = demo.end()
+    (kept,) = demo.place.glob("autoscaler-demo-*")
+    (policy,) = load(kept / "autoscaler.yaml", {}).configuration.services["shop"].policies
+    assert policy.use == "quantile_headroom"
+    replay = [sys.executable, "-c", START, "-c", str(kept / "autoscaler.yaml"), "replay", "--from", "1h", "--json"]
+    found = json.loads(subprocess.run(replay, capture_output=True, text=True, check=True).stdout)
+    assert (found["same"], found["differences"]) == (True, [])
+    assert found["decisions"]["now"] == found["decisions"]["then"] >= 6  # up, up, down, a version, back, to zero
+    assert demo.processes() == []
+    shutil.rmtree(kept)
     assert_whole_story(demo, code, report)
 
 

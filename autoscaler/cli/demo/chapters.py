@@ -28,6 +28,8 @@ LEGS = ((STEADY_RATE, 3.0), (HIGH_RATE, 3.0), (STEADY_RATE, 3.0))
 number of replicas that carries it is not a matter of measuring."""
 REST_S = 1.5
 STEADY = math.ceil(STEADY_RATE / PER_REPLICA)
+HIGHEST = math.ceil(HIGH_RATE / PER_REPLICA)
+"""Also the bound of the service: a margin for what may come would now and then be a replica more."""
 UNAVAILABLE = 503
 OK = 200
 OF_NEW = 10

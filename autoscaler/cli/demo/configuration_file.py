@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from autoscaler.cli.demo.chapters import PER_REPLICA
+from autoscaler.cli.demo.chapters import HIGHEST, PER_REPLICA
 from autoscaler.cli.demo.publisher import METRIC
 from autoscaler.cli.demo.stage import SERVICE, Stage
 from autoscaler.cli.demo.traffic import WINDOW_S
@@ -55,7 +55,7 @@ def service_of(stage: Stage, route: str) -> dict[str, Any]:
     """The shop's block."""
     return {
         "target": "local",
-        "replicas": {"min": 0, "max": 6, "initial": 0},
+        "replicas": {"min": 0, "max": HIGHEST, "initial": 0},
         "policies": [{"use": "quantile_headroom", "with": POLICY}],
         "scaling": {"down_window": "3s", "idle": "3s", "max_age": "30s"},
         "update": {
