@@ -17,6 +17,7 @@ from autoscaler.simulator.chance import Chance
 from tests.system.engine_faults import cut, frozen, killed
 from tests.system.installation import Installation, ground_of
 from tests.system.patience import eventually
+from tests.system.promise import Away
 from tests.system.trail import Recorded, at_rest, trail, verdicts
 
 KINDS = [(4.0, "one"), (4.0, "two"), (1.0, "quits"), (1.0, "sick")]
@@ -42,13 +43,15 @@ def least_demand(own: Sequence[Recorded], initial: int) -> Callable[[float], int
 
 @dataclass
 class Nemesis:
-    """One service of an installation with three engines. ``events`` were sent, ``told`` says what was done and when."""
+    """One service of an installation with three engines. ``events`` were sent, ``told`` says what was done and when,
+    ``away`` which engines had been killed."""
 
     shop: Installation
     service: str
     seed: int
     events: list[EventRef] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    away: list[Away] = field(default_factory=list)
 
     async def rage(self, seconds: float) -> None:
         """Four hands at once, each with a chance of its own, until the time is over."""
@@ -105,8 +108,11 @@ class Nemesis:
             await asyncio.sleep(seconds)
             await self._hosts("uncordon", f"h{number}")
         else:
+            since = time.time()
             async with _in_threads({"frozen": frozen, "killed": killed, "cut": cut}[fault](number)):
                 await asyncio.sleep(seconds)
+            if fault == "killed":
+                self.away.append(Away(ground_of(self.shop).urls[number - 1], since, time.time()))
         return f"h{number} had been {fault} for {seconds:.1f} s"
 
     async def _container(self, chance: Chance) -> str:

@@ -1,7 +1,8 @@
 """P9, judged by what the engines themselves say: none of our stops leaves fewer serving replicas than is promised.
 
 Neither our records nor our counters are asked which replicas serve: one does that was made of a serving image and has
-run for ``min_healthy_s``, whether or not its host can be reached at the moment. A stop of ours is a TERM; whatever else
+run for ``min_healthy_s``, whether or not its host can be reached at the moment. A stop of ours is a TERM, but for those
+of an engine that starts again after it was killed: it ends what it finds running before it hears anybody. Whatever else
 ends a container is a fault, which a stop that was decided just before it cannot know.
 """
 
@@ -29,6 +30,15 @@ class Promise:
 
 
 @dataclass(frozen=True)
+class Away:
+    """``engine`` heard nobody from ``since`` until ``until``, in seconds since the epoch."""
+
+    engine: str
+    since: float
+    until: float
+
+
+@dataclass(frozen=True)
 class Kept:
     """How many stops of serving replicas were judged, and those that broke the promise, in words."""
 
@@ -36,7 +46,7 @@ class Kept:
     broken: tuple[str, ...]
 
 
-def judge_stops(events: Sequence[EngineEvent], promise: Promise) -> Kept:
+def judge_stops(events: Sequence[EngineEvent], promise: Promise, away: Sequence[Away] = ()) -> Kept:
     """Over all ``start``, ``kill`` and ``die`` events of one service, in order of time."""
     up: dict[tuple[str, str], float] = {}
     stopped: set[tuple[str, str]] = set()
@@ -49,6 +59,10 @@ def judge_stops(events: Sequence[EngineEvent], promise: Promise) -> Kept:
         elif event.action == "die" and up.pop(replica, None) is not None and replica not in stopped:
             died.append(event.at)
         elif event.action == "kill" and event.signal == signal.SIGTERM and replica in up and replica not in stopped:
+            if any(one.engine == event.engine and one.since <= event.at <= one.until for one in away):
+                died.append(event.at)
+                del up[replica]
+                continue
             stopped.add(replica)
             if event.at - up[replica] < SETTLED_S:
                 continue

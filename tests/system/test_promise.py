@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.system.engine_watch import EngineEvent
-from tests.system.promise import Kept, Promise, judge_stops
+from tests.system.promise import Away, Kept, Promise, judge_stops
 
 TWO = Promise(frozenset({"good"}), 0.3, lambda _: 2)
 
@@ -37,3 +37,11 @@ def test_a_death_by_another_hand_is_no_stop_of_ours_and_excuses_only_what_was_de
     murder = [*started(0, 1, 2), told(5.0, "murder", 0), told(5.0, "die", 0)]
     assert judge_stops([*murder, told(5.5, "kill", 1)], TWO) == Kept(1, ())
     assert len(judge_stops([*murder, told(9.0, "kill", 1)], TWO).broken) == 1
+
+
+def test_what_an_engine_ends_while_it_comes_back_is_a_death_and_no_stop_of_ours() -> None:
+    ended = [*started(0, 1, 2), told(5.0, "kill", 0), told(5.1, "kill", 1), told(5.2, "die", 0)]
+    assert judge_stops(ended, TWO, [Away("h1", 4.0, 5.5)]) == Kept(0, ())
+    assert judge_stops([*ended, told(5.6, "kill", 2)], TWO, [Away("h1", 4.0, 5.5)]) == Kept(1, ())
+    assert len(judge_stops([*ended, told(9.0, "kill", 2)], TWO, [Away("h1", 4.0, 5.5)]).broken) == 1
+    assert len(judge_stops(ended, TWO, [Away("h2", 4.0, 5.5)]).broken) == 1

@@ -7,7 +7,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import pytest
@@ -19,7 +19,7 @@ from tests.system.grounds import DockerGround
 from tests.system.installation import QUICK_UPDATE, Installation, ground_of
 from tests.system.nemesis import Nemesis, least_demand, seeds
 from tests.system.patience import eventually
-from tests.system.promise import Kept, Promise, judge_stops
+from tests.system.promise import Away, Kept, Promise, judge_stops
 from tests.system.trail import at_rest, judge, trail, verdict
 
 Fault = Callable[[int], AbstractContextManager[None]]
@@ -76,7 +76,7 @@ def most_at_once(ground: DockerGround, since: float) -> int:
     return most
 
 
-def stops_judged(ground: DockerGround, least: Callable[[float], int]) -> Kept:
+def stops_judged(ground: DockerGround, least: Callable[[float], int], away: Sequence[Away] = ()) -> Kept:
     """P9, and P3, by the engines' own events; no replica is to be spared, so that ``least`` is the demand."""
     serving = set[str]()
     with engine(ground.urls[0]) as client:
@@ -85,7 +85,7 @@ def stops_judged(ground: DockerGround, least: Callable[[float], int]) -> Kept:
     tagged = [e.name for e in ground.watch.of(ground.cluster, "create") if "sha256:" not in e.image]
     assert not tagged, f"made by a name that can move: {tagged}"
     events = ground.watch.of(ground.cluster, "start", "kill", "die")
-    return judge_stops(events, Promise(frozenset(serving), MIN_HEALTHY_S, least))
+    return judge_stops(events, Promise(frozenset(serving), MIN_HEALTHY_S, least), away)
 
 
 @pytest.mark.timeout(240)
@@ -144,7 +144,7 @@ async def test_nemesis_of_a_night(shop: Installation, seed: int) -> None:
         await nemesis.calm(DEMAND)
         await judge(shop, *nemesis.events)
         assert _foreign_as_made(ground, foreign)
-        kept = stops_judged(ground, least_demand(await trail(shop.client, "web"), DEMAND))
+        kept = stops_judged(ground, least_demand(await trail(shop.client, "web"), DEMAND), nemesis.away)
         assert not kept.broken, "\n".join((*kept.broken, *nemesis.told))
         assert kept.stops >= DEMAND
     finally:
