@@ -152,8 +152,7 @@ def load_plugins(configuration: Configuration, *, in_process: bool = False) -> P
         use.use
         for settings in set_of_settings(configuration)
         for use in (
-            *settings.policies,
-            *settings.shadows,
+            *settings.listed,
             *settings.guards.plugins,
             *(use for use, _ in settings.placement.scorers),
         )

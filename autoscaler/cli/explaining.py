@@ -20,7 +20,7 @@ from autoscaler.cli.phrases import age_text, ago, moment_of, stamp
 from autoscaler.cli.pool import PROCESSES
 from autoscaler.cli.reading import Entry, entries_backwards, is_decision, snapshot
 from autoscaler.cli.service_view import decision_document, notes_of, operation_text, revision_text
-from autoscaler.cli.shadows_shown import shadow_documents, shadow_rows
+from autoscaler.cli.shadows_shown import shadow_documents, shadow_rows, shadows_of
 from autoscaler.cli.tables import STYLES, print_text
 from autoscaler.cli.why_not import ACTIONS, Obstacle, obstacles
 from autoscaler.cli.why_not_host import explain_host
@@ -121,11 +121,6 @@ def winner_of(evaluation: Entry) -> str:
     return str(conclusion["winner"]) if isinstance(conclusion, Mapping) else ""
 
 
-def _shadows_of(configuration: Configuration, story: Story) -> list[str]:
-    settings = configuration.services.get(story.state.service)
-    return [use.label for use in settings.shadows] if settings is not None else []
-
-
 def _document(configuration: Configuration, story: Story, now: float) -> dict[str, Any]:
     evaluation = decision_document(story.evaluation)
     if evaluation is not None and story.evaluation is not None:
@@ -140,7 +135,7 @@ def _document(configuration: Configuration, story: Story, now: float) -> dict[st
             {"signal": one.name, "value": one.value, "age_s": None if one.at is None else round(now - one.at, 3)}
             for one in story.latest
         ],
-        "shadows": shadow_documents(story.checkpoint, _shadows_of(configuration, story)),
+        "shadows": shadow_documents(story.checkpoint, shadows_of(configuration, story.state.service)),
     }
 
 
@@ -164,7 +159,7 @@ def _tell(configuration: Configuration, story: Story, *, past: bool) -> None:
             _tell_evaluation(story.evaluation)
     if not past:
         _tell_latest(configuration, story, now)
-        rows = shadow_rows(story.checkpoint, _shadows_of(configuration, story), now)
+        rows = shadow_rows(story.checkpoint, shadows_of(configuration, story.state.service), now)
         _section("shadows, which decide nothing", [(" ", *row) for row in rows])
     if story.evaluation is None:
         print_text(Text("\n  No policy has been evaluated yet: scaling signals are needed for that.", "dim"))

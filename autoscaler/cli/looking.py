@@ -34,7 +34,7 @@ from autoscaler.cli.service_view import (
     summary_document,
     what_runs,
 )
-from autoscaler.cli.shadows_shown import shadow_documents, shadow_notes
+from autoscaler.cli.shadows_shown import shadow_documents, shadow_notes, shadows_of
 from autoscaler.cli.tables import at_terminal, print_pairs, print_rows
 from autoscaler.configuration.settings import Configuration
 from autoscaler.core.state import ServiceState
@@ -66,11 +66,7 @@ class _Seen:
         return settings.target if settings is not None else ""
 
     def shadow_notes(self, service: str) -> list[str]:
-        return shadow_notes(self.checkpoints.get(service, {}), self.shadows_of(service), self.now)
-
-    def shadows_of(self, service: str) -> list[str]:
-        settings = self.configuration.services.get(service)
-        return [use.label for use in settings.shadows] if settings is not None else []
+        return shadow_notes(self.checkpoints.get(service, {}), shadows_of(self.configuration, service), self.now)
 
     def actual(self, state: ServiceState) -> tuple[int, str]:
         return actual_of(state, self.pool, self.target_of(state.service))
@@ -182,7 +178,7 @@ def _document(seen: _Seen, state: ServiceState, *, whole: bool) -> dict[str, Any
         document["members"] = seen.members
         document["notes"] = [*notes_of(state, settings, seen.now), *seen.shadow_notes(state.service)]
         checkpoint = seen.checkpoints.get(state.service, {})
-        document["shadows"] = shadow_documents(checkpoint, seen.shadows_of(state.service))
+        document["shadows"] = shadow_documents(checkpoint, shadows_of(seen.configuration, state.service))
     return document
 
 

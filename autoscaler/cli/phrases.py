@@ -45,26 +45,23 @@ def seconds_of(text: str, option: str) -> float:
 
 def moment_of(text: str, option: str) -> float:
     """The moment of ``2026-11-23T10:00:00Z``, or of ``15m`` before now. Raises `CommandError` (usage)."""
-    try:
-        return time.time() - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        return read_time(text)
-    except EventRejected:
-        raise wrong_usage("not a moment", "Write 15m (ago) or 2026-11-23T10:00:00Z.", option) from None
+    return _moment(text, option, -1, "ago")
 
 
 def moment_to_come(text: str, option: str) -> float:
     """The moment of ``2026-11-23T10:00:00Z``, or of ``15m`` from now. Raises `CommandError` (usage)."""
+    return _moment(text, option, 1, "from now")
+
+
+def _moment(text: str, option: str, sign: int, words: str) -> float:
     try:
-        return time.time() + parse_duration(text)
+        return time.time() + sign * parse_duration(text)
     except ValueError:
         pass
     try:
         return read_time(text)
     except EventRejected:
-        raise wrong_usage("not a moment", "Write 15m (from now) or 2026-11-23T10:00:00Z.", option) from None
+        raise wrong_usage("not a moment", f"Write 15m ({words}) or 2026-11-23T10:00:00Z.", option) from None
 
 
 def stamp(at: float) -> str:

@@ -27,6 +27,7 @@ from autoscaler.core.rollout import (
 )
 from autoscaler.core.scheduling import covers, ends_at
 from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.sightings import label_of
 from autoscaler.core.state import ServiceState
 from autoscaler.events.moments import read_time, write_time
 
@@ -278,7 +279,7 @@ def replica_documents(state: ServiceState, pool: PoolView | None) -> list[dict[s
             condition = "exited"
         documents.append(
             {
-                "name": f"s{wanted.slot}.r{wanted.revision}.{wanted.attempt}",
+                "name": label_of(wanted),
                 "slot": wanted.slot,
                 "revision": wanted.revision,
                 "attempt": wanted.attempt,

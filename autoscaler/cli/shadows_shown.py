@@ -6,9 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoscaler.cli.phrases import age_text, ago
+from autoscaler.configuration.settings import Configuration
 from autoscaler.events.moments import write_time
 
 HOUR_S = 3600.0
+
+
+def shadows_of(configuration: Configuration, service: str) -> list[str]:
+    """The labels of the service's shadows, in the order of the configuration."""
+    settings = configuration.services.get(service)
+    return [use.label for use in settings.shadows] if settings is not None else []
 
 
 def shadow_documents(checkpoint: Mapping[str, Any], labels: Sequence[str]) -> list[dict[str, Any]]:

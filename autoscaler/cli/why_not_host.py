@@ -24,6 +24,7 @@ from autoscaler.core.placement import Choice, ranked
 from autoscaler.core.placement.explaining import Verdict, verdict_on
 from autoscaler.core.placement.filters import told
 from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.sightings import label_of
 from autoscaler.core.state import ServiceState
 from autoscaler.core.world import Hosts, HostView, World
 
@@ -43,7 +44,7 @@ async def explain_host(configuration: Configuration, service: str, host: str, *,
         pool = await look(targets)
     world = _world(pool, settings, service, marks)
     choices, verdict = _ranking(state, settings, world, host)
-    there = [f"s{r.slot}.r{r.revision}.{r.attempt}" for r in state.replicas if r.host == host]
+    there = [label_of(r) for r in state.replicas if r.host == host]
     if as_json:
         print_json(_document(service, host, verdict, choices, there))
     else:

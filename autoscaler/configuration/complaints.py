@@ -5,6 +5,7 @@ Called by `loading`, `services` and the checks. Never repeats a value: any of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,8 @@ from autoscaler.errors import Problem
 from autoscaler.events.places import printable
 
 Severity = Literal["error", "warning"]
+Complain = Callable[[tuple[Step, ...], str, str], None]
+"""Takes where in a service's body, what is wrong, and the remedy."""
 
 _WORDS: dict[str, tuple[str, str]] = {
     "bool_type": ("must be true or false", "Write it without quotes."),

@@ -63,19 +63,25 @@ def hold_member(configuration: Configuration, directory: Path, host_name: str | 
     cluster, member = configuration.cluster, configuration.stream.member
     _prepare(directory)
     if member != "auto":
-        descriptor = _lock(directory / f"{cluster}.{member}.lock")
-        if descriptor is None:
+        held = _held(directory, cluster, member)
+        if held is None:
             what = "is held by another process on this machine"
             raise ConfigurationError([Problem("stream.member", what, "Give each member its own, or use auto.")])
-        return Member(member, descriptor, directory / f"{cluster}.{member}.lock", f"{cluster}.*.lock")
+        return held
     host = _usable(socket.gethostname() if host_name is None else host_name)
     for number in range(MEMBERS_MAX):
-        found = f"{host}-{number}"
-        descriptor = _lock(directory / f"{cluster}.{found}.lock")
-        if descriptor is not None:
-            return Member(found, descriptor, directory / f"{cluster}.{found}.lock", f"{cluster}.*.lock")
+        held = _held(directory, cluster, f"{host}-{number}")
+        if held is not None:
+            return held
     what = f"auto finds none of {MEMBERS_MAX} numbers free on this machine"
     raise ConfigurationError([Problem("stream.member", what, "End members that are not needed.")])
+
+
+def _held(directory: Path, cluster: str, member: str) -> Member | None:
+    """The member whose id is locked now; None where another process holds it."""
+    path = directory / f"{cluster}.{member}.lock"
+    descriptor = _lock(path)
+    return Member(member, descriptor, path, f"{cluster}.*.lock") if descriptor is not None else None
 
 
 def _usable(host_name: str) -> str:

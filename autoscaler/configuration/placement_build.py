@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import get_args
 
+from autoscaler.configuration.complaints import Complain
 from autoscaler.configuration.placement_models import PlacementModel, TolerationModel
-from autoscaler.configuration.vocabulary import Step
 from autoscaler.core.settings import Affinity, PlacementRules, PolicyUse, Share, Toleration, Weights
 from autoscaler.core.world import TaintEffect
 
-Complain = Callable[[tuple[Step, ...], str, str], None]
 TAINT_EFFECTS = frozenset(get_args(TaintEffect))
 WHOLE = 100
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from autoscaler.configuration.complaints import sentence
+from autoscaler.configuration.complaints import Complain, sentence
 from autoscaler.configuration.fields import Count
 from autoscaler.configuration.freeze_windows import parse_freeze
 from autoscaler.configuration.strict import Strict
@@ -25,7 +25,6 @@ def _moment(value: object) -> float:
 
 
 Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
-Complain = Callable[[tuple[Step, ...], str, str], None]
 
 
 class PlannedModel(Strict):

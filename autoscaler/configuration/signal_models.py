@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from autoscaler.configuration.complaints import Complain
 from autoscaler.configuration.fields import Count, PositiveDuration
 from autoscaler.configuration.strict import Strict
-from autoscaler.configuration.vocabulary import Step
 from autoscaler.core.settings import SignalRule
 
 SignalName = Annotated[str, Field(min_length=1, max_length=256)]
@@ -42,7 +42,6 @@ class SignalModel(Strict):
 
 
 Signals = Annotated[dict[SignalName, SignalModel], Field(max_length=64)]
-Complain = Callable[[tuple[Step, ...], str, str], None]
 
 
 def build_signals(

@@ -121,10 +121,7 @@ def _fits_without(host: HostView, asked: Asked, room: Room, slot: Slot, gone: Se
 
 def is_overbooked(host: HostView) -> bool:
     """Whether more is reserved on the host than may be."""
-    return bool(
-        (host.cpu_room and host.reserved_cpu_millis > host.cpu_room)
-        or (host.memory_room and host.reserved_memory_bytes > host.memory_room)
-    )
+    return host.is_exceeded_by(host.reserved_cpu_millis, host.reserved_memory_bytes)
 
 
 def without(host: HostView, gone: Iterable[ObservedReplica]) -> HostView:

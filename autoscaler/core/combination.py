@@ -86,11 +86,9 @@ def _replicas(wish: Wish) -> int:
 def _wish_of(vote: PolicyVote, demand: int) -> Wish | None:
     if vote.rollback:
         return None
-    if not (vote.stand_in or vote.at_least):
-        return _plain_wish(vote, demand)
     wish = _plain_wish(vote, demand)
-    if wish is None:
-        return None
+    if wish is None or not (vote.stand_in or vote.at_least):
+        return wish
     least = max(demand, vote.at_least)
     if wish.to >= least:
         return wish if wish.code == "unknown" else replace(wish, text=f"{vote.stand_in}: {wish.text}", code="stand_in")

@@ -103,12 +103,15 @@ def _scale(draft: Draft, settings: ServiceSettings, command: ControlArrived, wor
     if same and state.demand == command.replicas:
         _unchanged(draft, command, f"{command.replicas} replicas are wanted already")
         return
-    changes: dict[str, Any] = {"override": override}
-    if command.replicas != state.demand:
-        changes["last_up_at" if command.replicas > state.demand else "last_down_at"] = draft.at
-        changes["demand"] = command.replicas
     ends = f" for {command.for_s:g} s" if command.for_s is not None else " until scale auto"
-    _applied(draft, command, "override", f"{state.demand} -> {command.replicas} replicas{ends}", **changes)
+    _applied(
+        draft,
+        command,
+        "override",
+        f"{state.demand} -> {command.replicas} replicas{ends}",
+        override=override,
+        **draft.moved(command.replicas),
+    )
 
 
 def _schedule(draft: Draft, command: ControlArrived, one: Scheduled) -> None:

@@ -163,7 +163,7 @@ def _configure(draft: Draft, settings: ServiceSettings) -> None:
         arrived = DeploymentArrived(draft.at, event, settings.revision, fields, "configured")
         accept_deployment(draft, settings, arrived, configured=True)
         return
-    clamped = max(bounds.min, min(state.demand, bounds.max))
+    clamped = bounds.nearest(state.demand)
     if state.initialised and state.revision and clamped != state.demand:
         text = f"the configured bounds are {bounds.min}..{bounds.max} now"
         draft.add("decided", "scale", because("bounds", text, demand=clamped), demand=clamped)
@@ -174,7 +174,7 @@ def _configure_again(draft: Draft, settings: ServiceSettings, rollout: Retiring 
     if isinstance(rollout, Retiring) or rollout.settings == settings.fingerprint:
         return
     bounds = settings.bounds
-    demand = max(bounds.min, min(bounds.initial, bounds.max)) if draft.state.revision else 0
+    demand = bounds.nearest(bounds.initial) if draft.state.revision else 0
     text = "the service is configured again"
     if edited_later(draft.state, settings):
         text += f", and revision {draft.state.revision} runs: the changed one counts once it is deployed"

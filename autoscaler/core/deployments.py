@@ -227,7 +227,7 @@ def launch(draft: Draft, settings: ServiceSettings, preflight: Preflight) -> Non
     number = max((r.number for r in state.revisions), default=0) + 1
     revision = Revision(number, deployment.spec, content, draft.at, deployment.version, "unproven", deployment.event)
     bounds = settings.bounds
-    demand = state.demand if state.initialised else max(bounds.min, min(bounds.initial, bounds.max))
+    demand = state.demand if state.initialised else bounds.nearest(bounds.initial)
     came_from = base if base is not None else serving(state)
     steps, step = steps_of(state, settings, content, came_from)
     rollout = Advancing(

@@ -33,6 +33,11 @@ class Draft:
         """Where the service stands now."""
         return Standpoint(self.state.revision, self.state.demand)
 
+    def moved(self, to: int) -> dict[str, Any]:
+        """What changes with a demand of ``to``: nothing where it is that already."""
+        demand = self.state.demand
+        return {"demand": to, "last_up_at" if to > demand else "last_down_at": self.at} if to != demand else {}
+
     def add(  # noqa: PLR0913 - a record has that many parts, each named at the call
         self,
         type_: RecordType,

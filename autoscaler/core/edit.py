@@ -17,7 +17,7 @@ from autoscaler.core.placement.filters import must_leave
 from autoscaler.core.placement.ranking import FAILURES_S, PLAIN, Slot
 from autoscaler.core.revision import Resources, Revision
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.sightings import Failure, is_available, observed_by_identity, with_setback
+from autoscaler.core.sightings import Failure, is_available, label_of, observed_by_identity, with_setback
 from autoscaler.core.state import Displaced, Replica, ServiceState, Setback
 from autoscaler.core.world import ObservedReplica, World
 
@@ -83,7 +83,7 @@ class Edit:
         """What somebody's hand changed on the replicas whose successors this edit starts."""
         slots = {text.partition(".")[0] for text in self.started}
         drifted = [(r, sighted.drift) for r in self.replicas if (sighted := self.sighted(r)) and sighted.drift]
-        return [f"s{r.slot}.r{r.revision}.{r.attempt}: {drift}" for r, drift in drifted if f"s{r.slot}" in slots]
+        return [f"{label_of(r)}: {drift}" for r, drift in drifted if f"s{r.slot}" in slots]
 
     def of(self, revision: int) -> list[Replica]:
         """The steady replicas of that revision."""
@@ -224,7 +224,7 @@ class Edit:
         self.replicas.remove(replica)
         self.room.leave(replica.host)
         self.vacated[replica.slot] = replica.host
-        self.stopped.append(f"s{replica.slot}.r{replica.revision}.{replica.attempt} on {replica.host}")
+        self.stopped.append(f"{label_of(replica)} on {replica.host}")
 
     def stop_all(self, replicas: Iterable[Replica]) -> None:
         """Want them no more."""

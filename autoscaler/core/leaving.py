@@ -52,7 +52,7 @@ def _present(edit: Edit, host: str) -> list[str]:
     wanted = [r for r in edit.replicas if r.host == host]
     labels = {label_of(r) for r in wanted}
     seen = [s for s in edit.world.replicas if s.host == host and s.condition == "running"]
-    return sorted(labels | {f"s{s.slot}.r{s.revision}.{s.attempt}" for s in seen})
+    return sorted(labels | {label_of(s) for s in seen})
 
 
 def _why(edit: Edit, hosts: set[str]) -> str:

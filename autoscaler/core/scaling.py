@@ -70,8 +70,7 @@ def _conclude(draft: Draft, settings: ServiceSettings, stimulus: Evaluate, wish:
     kind = "hold"
     if to != state.demand:
         kind = "scale"
-        changes["demand"] = to
-        changes["last_up_at" if to > state.demand else "last_down_at"] = draft.at
+        changes |= draft.moved(to)
         changes["steps"] = _steps_after(state, settings, draft.at, to - state.demand)
     draft.causes = stimulus.causes
     draft.add(

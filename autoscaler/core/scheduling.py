@@ -8,7 +8,6 @@ window but that the policies decide again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from autoscaler.core.draft import Draft, because
 from autoscaler.core.facts import Clamp
@@ -54,7 +53,7 @@ def plan_clamps(settings: ServiceSettings, at: float, to: int) -> tuple[Clamp, .
         if least is not None:
             steps.append((least, max(after, least.least or 0)))
     for planned, wanted in steps:
-        after = max(bounds.min, min(wanted, bounds.max))
+        after = bounds.nearest(wanted)
         if after != to:
             clamps.append(Clamp("schedule", to, after, planned.text))
             to = after
@@ -76,7 +75,7 @@ def keep_plan(draft: Draft, settings: ServiceSettings) -> None:
     if clamps:
         to = clamps[-1].after
         text = f"{state.demand} -> {to} replicas: {clamps[-1].text}"
-        draft.add("decided", "scale", because("schedule", text, demand=to), clamps=clamps, **_moved(draft, to))
+        draft.add("decided", "scale", because("schedule", text, demand=to), clamps=clamps, **draft.moved(to))
 
 
 def _begin(draft: Draft, settings: ServiceSettings) -> None:
@@ -89,8 +88,7 @@ def _begin(draft: Draft, settings: ServiceSettings) -> None:
             text = f"the override of {one.replicas} was not begun before its end"
             draft.add("decided", "control", because("expired", text), scheduled=left)
             continue
-        bounds = settings.bounds
-        to = max(bounds.min, min(one.replicas, bounds.max))
+        to = settings.bounds.nearest(one.replicas)
         text = f"{draft.state.demand} -> {to} replicas, as scheduled by {one.event.source}"
         draft.causes = (one.event,)
         draft.add(
@@ -99,15 +97,8 @@ def _begin(draft: Draft, settings: ServiceSettings) -> None:
             because("scheduled", f"{text}: {one.reason}" if one.reason else text, demand=to),
             scheduled=left,
             override=Override(to, one.until, one.event),
-            **_moved(draft, to),
+            **draft.moved(to),
         )
-
-
-def _moved(draft: Draft, to: int) -> dict[str, Any]:
-    demand = draft.state.demand
-    if to == demand:
-        return {}
-    return {"demand": to, "last_up_at" if to > demand else "last_down_at": draft.at}
 
 
 def plan_deadlines(state: ServiceState, settings: ServiceSettings, at: float) -> Iterator[float]:

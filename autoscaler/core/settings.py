@@ -45,6 +45,10 @@ class Bounds:
     max: int = 10
     initial: int = 0
 
+    def nearest(self, replicas: int) -> int:
+        """The number within them that is nearest."""
+        return max(self.min, min(replicas, self.max))
+
 
 @dataclass(frozen=True, slots=True)
 class Scaling:

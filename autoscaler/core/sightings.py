@@ -29,7 +29,7 @@ class Failure:
     blame: Blame
 
 
-def label_of(replica: Replica) -> str:
+def label_of(replica: Replica | ObservedReplica) -> str:
     """How records and names call it: ``s<slot>.r<revision>.<attempt>``."""
     return f"s{replica.slot}.r{replica.revision}.{replica.attempt}"
 

@@ -116,6 +116,11 @@ class HostView:
             return 0
         return max(1, self.memory_bytes * self.memory_percent // 100 - self.kept_memory_bytes)
 
+    def is_exceeded_by(self, cpu_millis: int, memory_bytes: int) -> bool:
+        """Whether that is more than may be reserved in all."""
+        cpu, memory = self.cpu_room, self.memory_room
+        return bool((cpu and cpu_millis > cpu) or (memory and memory_bytes > memory))
+
 
 class Hosts(tuple[HostView, ...]):  # noqa: SLOT001 - a tuple has no room for slots
     """The hosts of a pool, by name as well.

@@ -96,8 +96,7 @@ class HostsSeen:
         host, load = self._hosts[target].get(name), self._load.get((target, name))
         if host is None or load is None:
             return False
-        cpu, memory = host.cpu_room, host.memory_room
-        return bool((cpu and load.cpu_millis > cpu) or (memory and load.memory_bytes > memory))
+        return host.is_exceeded_by(load.cpu_millis, load.memory_bytes)
 
     def refresh(self, target: str) -> None:
         """Time has passed: a suspect host may be lost now."""

@@ -96,8 +96,9 @@ class ReplicaMonitor:
             for usage in of_target:
                 usages.setdefault(usage.service, []).append(usage)
         at = self._clock()
-        self._standing = {service: of for service, of in self._standing.items() if service in self._owned()}
-        for service in sorted(self._owned()):
+        owned = self._owned()
+        self._standing = {service: of for service, of in self._standing.items() if service in owned}
+        for service in sorted(owned):
             samples = self._samples(service, usages.get(service, []), at)
             try:
                 await self._publish(service, samples)

@@ -115,7 +115,7 @@ class Stepper:
         """Start from what runs, and learn under which names the policy asks for the load."""
         self._begun = True
         bounds = self.settings.bounds
-        demand = min(max(ready + starting, bounds.min), bounds.max)
+        demand = bounds.nearest(ready + starting)
         self._state = ServiceState(SERVICE, revision=1, initialised=True, demand=demand)
         for _ in range(NAMES_MAX):
             self._volatile = Volatile(self.settings)

@@ -30,15 +30,20 @@ def copied(kept: dict[str, Any] | None) -> tuple[dict[str, Any], bytes]:
     """A policy's own copy of what is kept, and the form by which `judged` sees whether it changed."""
     if not kept:
         return {}, b""
-    form = marshal.dumps(kept, _FORM)
+    form = form_of(kept)
     memory: dict[str, Any] = marshal.loads(form)  # noqa: S302 - what was dumped in the line before
     return memory, form
+
+
+def form_of(memory: dict[str, Any] | None) -> bytes:
+    """The form alone. Raises ValueError for what holds no plain values."""
+    return marshal.dumps(memory, _FORM) if memory else b""
 
 
 def judged(memory: dict[str, Any], before: bytes) -> tuple[dict[str, Any] | None, str]:
     """The memory to keep, None where it is what it was; and why it cannot be kept, "" where it can."""
     try:
-        if (marshal.dumps(memory, _FORM) if memory else b"") == before:
+        if form_of(memory) == before:
             return None, ""
     except ValueError:  # no plain values, or far too deep: JSON says it in words
         pass
