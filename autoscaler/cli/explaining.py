@@ -168,13 +168,13 @@ def _tell(configuration: Configuration, story: Story, *, past: bool) -> None:
 def _tell_latest(configuration: Configuration, story: Story, now: float) -> None:
     """The signals as they are now: the evaluation above may be old, and what does not change it is not recorded."""
     settings = configuration.services.get(story.state.service)
-    max_age_s = settings.scaling.max_age_s if settings is not None else math.inf
     rows = []
     for one in story.latest:
         if one.value is None or one.at is None:
             rows.append((" ", one.name, "unknown", "no sample among the newest events"))
         else:
             age_s = max(0.0, now - one.at)
+            max_age_s = settings.max_age_of(one.name) if settings is not None else math.inf
             stale = f", past max_age {age_text(max_age_s)}: unknown" if age_s > max_age_s else ""
             rows.append((" ", one.name, f"{one.value:g}", f"{age_text(age_s)} old{stale}"))
     _section("signals now", rows)

@@ -308,6 +308,10 @@ class ServiceSettings:
             uses.insert(shadow.place, shadow)
         return tuple(uses)
 
+    def max_age_of(self, signal: str) -> float:
+        """How old the newest sample of the signal may be, in seconds."""
+        return next((rule.max_age_s for name, rule in self.signals if name == signal), self.scaling.max_age_s)
+
     @property
     def fingerprint(self) -> str:
         """Changes when anything configured for the service does."""

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import read_configuration
@@ -170,6 +171,16 @@ def test_signal_past_its_age_is_told_as_unknown(live: Project) -> None:
     assert 599 < signals["errors"]["age_s"] < 700
     text = live.call("explain", "checkout").stdout
     assert re.search(r"signals now\n(.*\n)*?    errors +33 +10m old, past max_age 60s: unknown\n", text)
+
+
+def test_signal_is_as_old_as_its_own_age_allows(at_rest: Project) -> None:
+    file = Path(at_rest.file)
+    whole = yaml.safe_load(file.read_text())
+    whole["services"]["checkout"]["signals"] = {"slow": {"max_age": "15m"}}
+    file.write_text(json.dumps(whole))
+    at_rest.call("emit", "metric", "checkout", "slow=33", "--time", "10m")
+    text = at_rest.call("explain", "checkout").stdout
+    assert re.search(r"signals now\n(.*\n)*?    slow +33 +10m old\n", text)
 
 
 def test_why_not_names_the_clamp(live: Project) -> None:
