@@ -29,6 +29,11 @@ class SecretRefused(Exception):
     """A secret cannot be had, or is not what was accepted; the text names the secret and its file."""
 
 
+def scope_of(cluster: str, service: str) -> str:
+    """What makes equal secrets of different services look different."""
+    return f"{cluster}/{service}"
+
+
 def read_secrets(files: Pairs, marks: Pairs, scope: str) -> dict[str, bytes]:
     """Each secret's content, byte for byte as in its file. Raises SecretRefused where a file cannot be read or holds
     something else than its mark says; a secret without a mark was accepted by a program that made none."""
@@ -43,7 +48,7 @@ def read_secrets(files: Pairs, marks: Pairs, scope: str) -> dict[str, bytes]:
 
 
 def marks_of(files: Pairs, scope: str) -> Pairs:
-    """A mark of each secret's present content; ``scope`` (cluster and service) makes equal secrets look different.
+    """A mark of each secret's present content; ``scope`` as `scope_of` says it.
     Raises SecretRefused where a file cannot be read."""
     return tuple((name, _mark(scope, name, _read(name, path))) for name, path in files)
 

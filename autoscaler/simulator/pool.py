@@ -8,7 +8,6 @@ need, no host with more than it can hold, and rest at the end.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -18,7 +17,7 @@ from autoscaler.core.settings import Bounds, ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.core.world import Precedence
 from autoscaler.engine.shard import ShardSetup
-from autoscaler.ports.stream import Topic
+from autoscaler.simulator.agenda import EPOCH, Agenda
 from autoscaler.simulator.chance import Chance
 from autoscaler.simulator.edits import Violation
 from autoscaler.simulator.giving_way import GivingWay
@@ -26,15 +25,12 @@ from autoscaler.simulator.hosts import SimHosts
 from autoscaler.simulator.log import SimLog
 from autoscaler.simulator.owner import Owner, OwnerParts, SimVoter
 from autoscaler.simulator.properties import Properties
-from autoscaler.simulator.script import Published, Script, some_settings
+from autoscaler.simulator.script import TOPICS, Published, Script, some_settings
 
-EPOCH = 1_800_000_000.0
 REST_S = CLAIM_S + 120.0
 """Within so long all has to be at rest once faults have stopped: a claim that nobody honours has lapsed by then."""
 
 VERSION = "v1"
-
-_TOPICS = {"deployment": Topic.DEPLOYMENTS, "control": Topic.CONTROL, "metric": Topic.METRICS}
 
 
 @dataclass(slots=True)
@@ -75,8 +71,7 @@ class PoolWorld:
         self.now = EPOCH
         self._length_s = length_s
         self._happenings = happenings
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
+        self._agenda = Agenda()
         self._calm = False
         chance = self.chance
         names = [(f"h{n}", f"z{n % 2}") for n in range(1, 3 + chance.below(2))]
@@ -115,12 +110,11 @@ class PoolWorld:
 
     def later(self, at: float, do: Callable[[], None]) -> None:
         """Do something at a moment to come."""
-        self._count += 1
-        heapq.heappush(self._queue, (max(at, self.now), self._count, do))
+        self._agenda.add(max(at, self.now), do)
 
     def _until(self, end: float) -> None:
-        while self._queue and self._queue[0][0] <= end:
-            at, _, do = heapq.heappop(self._queue)
+        while (due := self._agenda.take(end)) is not None:
+            at, do = due
             self.now = self.hosts.now = at
             do()
             for one in self.tenancies.values():
@@ -170,7 +164,7 @@ class PoolWorld:
     # What happens.
 
     def _publish(self, one: Tenancy, event: Published) -> None:
-        one.log.publish(_TOPICS[event.topic], one.service, event.value, self.now)
+        one.log.publish(TOPICS[event.topic], one.service, event.value, self.now)
         if one.owner is not None:
             one.owner.wake(self.now + self.chance.within(0.0, 0.05))
 

@@ -23,6 +23,7 @@ from autoscaler.core.settings import (
 )
 from autoscaler.core.steps import Step
 from autoscaler.events.moments import write_time
+from autoscaler.ports.stream import Topic
 from autoscaler.simulator.chance import Chance
 from autoscaler.simulator.hosts import FateName
 
@@ -99,6 +100,9 @@ def with_strategy(settings: ServiceSettings, odd: Chance) -> ServiceSettings:
     route = Route("127.0.0.1:0", "http") if odd.happens(0.7) else None
     update = replace(settings.update, strategy=strategy, steps=tuple(steps), fast_window=odd.below(3))
     return replace(settings, update=update, route=route)
+
+
+TOPICS = {"deployment": Topic.DEPLOYMENTS, "control": Topic.CONTROL, "metric": Topic.METRICS}
 
 
 @dataclass(frozen=True, slots=True)

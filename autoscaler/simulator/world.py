@@ -7,7 +7,6 @@ First comes the unrest, for some virtual minutes; then faults stop, operators ti
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,16 +14,15 @@ from autoscaler.core.rollout import Held, Judging, Preflight
 from autoscaler.core.settings import Planned, PolicyUse, Route, ServiceSettings, SignalRule
 from autoscaler.core.state import ServiceState
 from autoscaler.engine.shard import ShardSetup
-from autoscaler.ports.stream import Topic
+from autoscaler.simulator.agenda import EPOCH, Agenda
 from autoscaler.simulator.chance import Chance
 from autoscaler.simulator.edits import Violation, violated
 from autoscaler.simulator.hosts import SimHosts
 from autoscaler.simulator.log import Fate, SimLog
 from autoscaler.simulator.owner import CRASH_POINTS, CrashPoint, Owner, OwnerParts, SimVoter
 from autoscaler.simulator.properties import Properties
-from autoscaler.simulator.script import SERVICE, Published, Script, some_settings, with_strategy
+from autoscaler.simulator.script import SERVICE, TOPICS, Published, Script, some_settings, with_strategy
 
-EPOCH = 1_800_000_000.0
 REST_S = 90.0
 """Virtual time within which everything has to be at rest once faults have stopped (P6)."""
 
@@ -58,8 +56,6 @@ STAND_INS = [
     SignalRule(on_unknown="decay", number=5),
 ]
 """What stands in for an unknown load."""
-
-_TOPICS = {"deployment": Topic.DEPLOYMENTS, "control": Topic.CONTROL, "metric": Topic.METRICS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +92,7 @@ class SimWorld:
         self.log = SimLog()
         self.now = EPOCH
         self.steps = 0
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
+        self._agenda = Agenda()
         self._calm = False
         self._calm_from = 0.0
         self._crash_at: CrashPoint | None = None
@@ -170,12 +165,11 @@ class SimWorld:
 
     def later(self, at: float, do: Callable[[], None]) -> None:
         """Do something at a moment to come."""
-        self._count += 1
-        heapq.heappush(self._queue, (max(at, self.now), self._count, do))
+        self._agenda.add(max(at, self.now), do)
 
     def _until(self, end: float) -> None:
-        while self._queue and self._queue[0][0] <= end:
-            at, _, do = heapq.heappop(self._queue)
+        while (due := self._agenda.take(end)) is not None:
+            at, do = due
             self.now = self.hosts.now = self.script.now = at
             self.steps += 1
             if self.steps > STEPS_MAX:
@@ -250,7 +244,7 @@ class SimWorld:
     def _publish(self, event: Published | None) -> None:
         if event is None:
             return
-        self.log.publish(_TOPICS[event.topic], SERVICE, event.value, self.now)
+        self.log.publish(TOPICS[event.topic], SERVICE, event.value, self.now)
         for owner in self._owners():
             owner.wake(self.now + self.chance.within(0.0, 0.05))
 

@@ -20,7 +20,7 @@ from autoscaler.adapters.docker.pruning import prune
 from autoscaler.adapters.docker.resolution import Resolver
 from autoscaler.adapters.docker.tunnel import Tunnel
 from autoscaler.adapters.docker.usage import Meter
-from autoscaler.adapters.secret_files import SecretRefused, marks_of, read_secrets
+from autoscaler.adapters.secret_files import SecretRefused, marks_of, read_secrets, scope_of
 from autoscaler.configuration.settings import Registry, TargetSettings
 from autoscaler.core.actions import Create, Outcome, Remove, Resolve, Start, StopReplica
 from autoscaler.core.revision import Pairs
@@ -115,7 +115,7 @@ class DockerTarget:
     async def resolve(self, action: Resolve) -> Outcome:
         """Pin ``action.spec.image`` to the content that all hosts agree on, and its secrets to what they are now."""
         try:
-            marks = await asyncio.to_thread(marks_of, action.spec.secrets, f"{self._cluster}/{action.service}")
+            marks = await asyncio.to_thread(marks_of, action.spec.secrets, scope_of(self._cluster, action.service))
             return replace(await self._resolver.resolve(action), secret_marks=marks)
         except SecretRefused as why:
             return Outcome(action, "refused", str(why))
@@ -143,7 +143,7 @@ class DockerTarget:
     async def start(self, action: Start) -> Outcome:
         """Start the container with its secrets as they were accepted; refused where their files say something else."""
         try:
-            scope = f"{self._cluster}/{action.service}"
+            scope = scope_of(self._cluster, action.service)
             secrets = await asyncio.to_thread(read_secrets, action.secrets, action.secret_marks, scope)
         except SecretRefused as why:
             return Outcome(action, "refused", str(why), "host")

@@ -15,7 +15,7 @@ from typing import Literal
 from autoscaler.adapters.process import supervisor
 from autoscaler.adapters.process.ports import is_free
 from autoscaler.adapters.process.record import Record
-from autoscaler.adapters.secret_files import SecretRefused, read_secrets, told_paths
+from autoscaler.adapters.secret_files import SecretRefused, read_secrets, scope_of, told_paths
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV")
 """Of this process's environment a replica gets these only: the rest may hold the autoscaler's own secrets."""
@@ -69,7 +69,7 @@ def start(directory: Path, record: Record, log_limit_bytes: int) -> Launch:
 def _deliver(directory: Path, record: Record) -> dict[str, str]:
     """Copy the replica's secrets below its directory, where only this user reads them; where each is, by name. They go
     with the replica."""
-    scope = f"{record.cluster}/{record.service}"
+    scope = scope_of(record.cluster, record.service)
     contents = read_secrets(tuple(record.secrets.items()), tuple(record.secret_marks.items()), scope)
     folder = directory / "secrets"
     if contents:

@@ -29,7 +29,7 @@ from autoscaler.adapters.process.ports import PortReservations
 from autoscaler.adapters.process.process_usage import UsageMeter
 from autoscaler.adapters.process.record import HOST, PortNumber, Record, ReplicaDirectories, Standing
 from autoscaler.adapters.process.watch import Watch
-from autoscaler.adapters.secret_files import SecretRefused, marks_of
+from autoscaler.adapters.secret_files import SecretRefused, marks_of, scope_of
 from autoscaler.configuration.settings import TargetSettings
 from autoscaler.core.actions import Action, Create, Outcome, Remove, Resolve, Start, StopReplica
 from autoscaler.core.revision import ISOLATION, Port, RevisionSpec
@@ -127,7 +127,7 @@ class ProcessTarget:
         if why:
             return Outcome(action, "refused", why, blame="revision")
         try:
-            scope = f"{self._cluster}/{action.service}"
+            scope = scope_of(self._cluster, action.service)
             marks = await self._in_thread(lambda: marks_of(action.spec.secrets, scope))
         except SecretRefused as refusal:
             return Outcome(action, "refused", str(refusal))
