@@ -18,7 +18,7 @@ from autoscaler.core.sightings import is_available, observed_by_identity
 from autoscaler.core.state import ServiceState
 from autoscaler.core.stimuli import Evaluate, GuardNote, PolicyVote
 from autoscaler.core.world import World
-from autoscaler.engine.volatile import Volatile
+from autoscaler.engine.volatile import Judge
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 
 
@@ -72,17 +72,15 @@ def facts_of(state: ServiceState, settings: ServiceSettings, world: World) -> Se
     )
 
 
-def request_for(settings: ServiceSettings, volatile: Volatile, facts: ServiceFacts, at: float) -> EvaluationRequest:
+def request_for(settings: ServiceSettings, judge: Judge, facts: ServiceFacts, at: float) -> EvaluationRequest:
     """What the plugin host needs to ask the service's policies."""
-    return EvaluationRequest(
-        facts, settings.policies, volatile.signals, at, settings.scaling.max_age_s, volatile.memory
-    )
+    return EvaluationRequest(facts, settings.policies, judge.signals, at, settings.scaling.max_age_s, judge.memory)
 
 
 def stimulus_for(
     state: ServiceState,
     settings: ServiceSettings,
-    volatile: Volatile,
+    judge: Judge,
     votes: tuple[PolicyVote, ...],
     at: float,
     *,
@@ -90,21 +88,21 @@ def stimulus_for(
 ) -> Evaluate | None:
     """The stimulus, or None where the conclusion stands and nothing is in flight that a vote could touch."""
     scaling = settings.scaling
-    volatile.judge(at, scaling.max_age_s)
+    judge.note_evaluation(at, scaling.max_age_s)
     wish = combine(votes, state.demand, scaling)
-    _remember_names(volatile, votes)
-    wishes_max = volatile.wishes.highest(at - scaling.down_window_s)
-    wishes_min = volatile.wishes.lowest(at - scaling.up_window_s) if scaling.up_window_s > 0 else None
+    _remember_names(judge, votes)
+    wishes_max = judge.wishes.highest(at - scaling.down_window_s)
+    wishes_min = judge.wishes.lowest(at - scaling.up_window_s) if scaling.up_window_s > 0 else None
     if wish is not None and wish.code != "unknown":
-        volatile.wishes.push(at, wish.to, scaling.down_window_s, scaling.up_window_s)
+        judge.wishes.push(at, wish.to, scaling.down_window_s, scaling.up_window_s)
     if _stands(state, settings, wish):
         return None
     covered = zero = None
     if wish is not None and wish.to < state.demand:
-        covered, zero = volatile.signals.coverage(volatile.metrics, at, scaling.max_age_s)
+        covered, zero = judge.signals.coverage(judge.metrics, at, scaling.max_age_s)
         # Samples read again after a take-over cover a time whose wishes nobody remembers.
-        covered = None if covered is None else max(covered, volatile.judged_since)
-        zero = idle_since(settings.route, volatile.signals, zero)
+        covered = None if covered is None else max(covered, judge.judged_since)
+        zero = idle_since(settings.route, judge.signals, zero)
     return Evaluate(
         at=at,
         sampled=sampled,
@@ -113,7 +111,7 @@ def stimulus_for(
         wishes_min=wishes_min,
         covered_since=covered,
         zero_since=zero,
-        soak_unknown=soak_unknown(volatile, at, scaling.max_age_s),
+        soak_unknown=soak_unknown(judge, at, scaling.max_age_s),
     )
 
 
@@ -133,28 +131,28 @@ def _stands(state: ServiceState, settings: ServiceSettings, wish: Wish | None) -
     )
 
 
-def _remember_names(volatile: Volatile, votes: tuple[PolicyVote, ...]) -> None:
+def _remember_names(judge: Judge, votes: tuple[PolicyVote, ...]) -> None:
     """Which signals scaling stands on, and which ones vote on revisions; both only ever grow by what was looked at."""
     for vote in votes:
         if vote.rollback:
-            if not volatile.vetting.issuperset(vote.metrics):
-                seen = {name for name in vote.metrics if volatile.signals.series(name) is not None}
-                volatile.vetting |= seen
-        elif not vote.floor and vote.metrics is not volatile.metrics and not set(vote.metrics) <= set(volatile.metrics):
-            volatile.metrics = tuple(dict.fromkeys((*volatile.metrics, *vote.metrics)))
+            if not judge.vetting.issuperset(vote.metrics):
+                seen = {name for name in vote.metrics if judge.signals.series(name) is not None}
+                judge.vetting |= seen
+        elif not vote.floor and vote.metrics is not judge.metrics and not set(vote.metrics) <= set(judge.metrics):
+            judge.metrics = tuple(dict.fromkeys((*judge.metrics, *vote.metrics)))
 
 
-def soak_unknown(volatile: Volatile, at: float, max_age_s: float) -> tuple[str, ...]:
+def soak_unknown(judge: Judge, at: float, max_age_s: float) -> tuple[str, ...]:
     """Signals of rollback policies that were seen since the service began and are unknown now."""
     unknown = []
-    for name in volatile.vetting:
-        series = volatile.signals.series(name)
-        if series is None or at - series.at > volatile.signals.max_age_of(name, max_age_s):
+    for name in judge.vetting:
+        series = judge.signals.series(name)
+        if series is None or at - series.at > judge.signals.max_age_of(name, max_age_s):
             unknown.append(name)
     return tuple(sorted(unknown))
 
 
-def readings_of(volatile: Volatile, votes: tuple[PolicyVote, ...], at: float) -> tuple[SignalReading, ...]:
+def readings_of(judge: Judge, votes: tuple[PolicyVote, ...], at: float) -> tuple[SignalReading, ...]:
     """The inputs of a decision that is worth a record: every signal that a policy looked at, with its age."""
     names = dict.fromkeys(name for vote in votes for name in vote.metrics)
-    return volatile.signals.readings(at, names)
+    return judge.signals.readings(at, names)

@@ -20,7 +20,7 @@ from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import Conclusion, ServiceState
 from autoscaler.core.stimuli import PolicyVote
 from autoscaler.engine.evaluation import stimulus_for
-from autoscaler.engine.volatile import Volatile
+from autoscaler.engine.volatile import Judge, Volatile
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 
 TEXT_MAX = 300
@@ -46,7 +46,7 @@ class Shadow:
     """
 
     label: str
-    volatile: Volatile
+    judge: Judge
     demand: int = 0
     live: int = 0
     outcome: str = ""
@@ -87,7 +87,7 @@ class Shadow:
             live, demand=self.demand, last_up_at=self.last_up_at, last_down_at=self.last_down_at, steps=self.steps,
             conclusion=self.conclusion,
         )  # fmt: skip
-        stimulus = stimulus_for(state, settings, self.volatile, (vote,), asked.at, sampled=asked.sampled)
+        stimulus = stimulus_for(state, settings, self.judge, (vote,), asked.at, sampled=asked.sampled)
         if stimulus is not None:
             draft = Draft(state, now)
             evaluate(draft, settings, stimulus)
@@ -113,17 +113,17 @@ class Shadow:
             "fewer_s": self.fewer_s,
             "ups": [self.last_up_at, self.last_down_at],
             "steps": [list(step) for step in self.steps],
-            "wishes": self.volatile.wishes.snapshot(),
-            "judged": [self.volatile.judged_since, self.volatile.judged_at],
-            "metrics": list(self.volatile.metrics),
-            "memory": self.volatile.memory.get(self.label, {}),
+            "wishes": self.judge.wishes.snapshot(),
+            "judged": [self.judge.judged_since, self.judge.judged_at],
+            "metrics": list(self.judge.metrics),
+            "memory": self.judge.memory.get(self.label, {}),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Become what `saved` described. Raises LookupError, TypeError or ValueError where it is not that."""
-        self.volatile.restore_wishes(saved)
-        self.volatile.metrics = tuple(str(name) for name in saved["metrics"])
-        self.volatile.memory[self.label] = dict(saved["memory"])
+        self.judge.restore_wishes(saved)
+        self.judge.metrics = tuple(str(name) for name in saved["metrics"])
+        self.judge.memory[self.label] = dict(saved["memory"])
         self.demand, self.live = int(saved["demand"]), int(saved["live"])
         self.outcome, self.text = str(saved["outcome"]), str(saved["text"])
         self.at, self.since = float(saved["at"]), float(saved["since"])
@@ -149,13 +149,13 @@ class ServiceShadows:
         made = cls(alone, ())
         shadows = []
         for use in settings.shadows:
-            shadow = Shadow(use.label, Volatile.beside(live, made.memory))
+            shadow = Shadow(use.label, Judge(live.signals, made.memory))
             saved = live.shadows_saved.get(use.label)
             if saved is not None:
                 try:
                     shadow.restore(saved)
                 except (LookupError, TypeError, ValueError):
-                    shadow = Shadow(use.label, Volatile.beside(live, made.memory))
+                    shadow = Shadow(use.label, Judge(live.signals, made.memory))
             shadows.append(shadow)
         made.shadows = tuple(shadows)
         live.shadows = made
@@ -164,7 +164,7 @@ class ServiceShadows:
     def asked(self, facts: ServiceFacts, at: float, *, sampled: bool) -> Asked:
         """What to ask the plugin host."""
         settings = self.settings
-        signals = self.shadows[0].volatile.signals
+        signals = self.shadows[0].judge.signals
         request = EvaluationRequest(facts, settings.shadows, signals, at, settings.scaling.max_age_s, self.memory)
         return Asked(request, at, sampled)
 

@@ -23,70 +23,63 @@ class Kept(Protocol):
         """JSON values."""
 
 
-class Volatile:
-    """``event_at``: when the newest folded sample came (broker time); ``metrics``: names that scaling policies looked
-    at; ``vetting``: names that rollback policies looked at and that were seen. ``saved_at``: event_at of the last
-    checkpoint. ``judged_since``, ``judged_at``: the first and the last evaluation of the unbroken run of them, before
-    which ``wishes`` may lack any. ``told_since``: when the phase began that policies were told of last.
-    ``shadows``: what is kept of shadow policies; ``shadows_saved``: what the restored checkpoint says of them."""
+class Judge:
+    """What whoever judges the signals of a service keeps of its judgements; of one set of signals there may be several.
 
-    __slots__ = (
-        "event_at",
-        "event_id",
-        "facts",
-        "judged_at",
-        "judged_since",
-        "memory",
-        "metrics",
-        "saved_at",
-        "shadows",
-        "shadows_saved",
-        "signals",
-        "source",
-        "told_since",
-        "vetting",
-        "wishes",
-    )
+    ``metrics``: names that scaling policies looked at; ``vetting``: names that rollback policies looked at and that
+    were seen. ``judged_since``, ``judged_at``: the first and the last evaluation of the unbroken run of them, before
+    which ``wishes`` may lack any.
+    """
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self.signals = ServiceSignals(
-            settings.scaling.max_age_s, max(60.0, settings.scaling.down_window_s), dict(settings.signals)
-        )
+    __slots__ = ("judged_at", "judged_since", "memory", "metrics", "signals", "vetting", "wishes")
+
+    def __init__(self, signals: ServiceSignals, memory: dict[str, dict[str, Any]]) -> None:
+        self.signals = signals
+        self.memory = memory
         self.wishes = WishHistory()
-        self.memory: dict[str, dict[str, Any]] = {}
-        self.facts: ServiceFacts | None = None
         self.metrics: tuple[str, ...] = ()
         self.vetting: frozenset[str] = frozenset()
+        self.judged_at = self.judged_since = 0.0
+
+    def note_evaluation(self, at: float, max_age_s: float) -> None:
+        """The service is evaluated at ``at``. What came before a gap says nothing of the wishes within it."""
+        if at - self.judged_at > max(max_age_s, self.signals.max_age_most):
+            self.judged_since = at
+        self.judged_at = max(self.judged_at, at)
+
+    def restore_wishes(self, saved: Mapping[str, Any]) -> None:
+        """Wishes and the run of evaluations as a checkpoint has them. Raises LookupError, TypeError or ValueError."""
+        self.wishes = WishHistory.restored(saved["wishes"])
+        self.judged_since, self.judged_at = (float(at) for at in saved["judged"])
+
+
+class Volatile(Judge):
+    """The live judge, and what came in beside the signals.
+
+    ``event_at``: when the newest folded sample came (broker time). ``saved_at``: event_at of the last checkpoint.
+    ``told_since``: when the phase began that policies were told of last. ``shadows``: what is kept of shadow policies;
+    ``shadows_saved``: what the restored checkpoint says of them.
+    """
+
+    __slots__ = ("event_at", "event_id", "facts", "saved_at", "shadows", "shadows_saved", "source", "told_since")
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        scaling = settings.scaling
+        signals = ServiceSignals(scaling.max_age_s, max(60.0, scaling.down_window_s), dict(settings.signals))
+        super().__init__(signals, {})
+        self.facts: ServiceFacts | None = None
         self.event_at = 0.0
         self.saved_at = 0.0
-        self.judged_at = self.judged_since = 0.0
         self.told_since: float | None = None
         self.shadows: Kept | None = None
         self.shadows_saved: Mapping[str, Any] = {}
         self.source = ""
         self.event_id = ""
 
-    @classmethod
-    def beside(cls, live: Volatile, memory: dict[str, dict[str, Any]]) -> Volatile:
-        """Another judge of the same signals, with wishes and a memory of its own."""
-        other = cls.__new__(cls)
-        other.signals = live.signals
-        other.wishes = WishHistory()
-        other.memory = memory
-        other.metrics, other.vetting = (), frozenset()
-        other.judged_at = other.judged_since = 0.0
-        return other
-
     @property
     def causes(self) -> tuple[EventRef, ...]:
         """The event that brought the newest folded sample."""
         return (EventRef(self.source, self.event_id),) if self.event_id else ()
-
-    def judge(self, at: float, max_age_s: float) -> None:
-        """The service is evaluated at ``at``. What came before a gap says nothing of the wishes within it."""
-        if at - self.judged_at > max(max_age_s, self.signals.max_age_most):
-            self.judged_since = at
-        self.judged_at = max(self.judged_at, at)
 
     def checkpoint(self, *, shadows: bool = True) -> dict[str, Any]:
         """JSON values that `restore` reads; without ``shadows``, where they would be too much."""
@@ -114,8 +107,3 @@ class Volatile:
         shadows = saved.get("shadows", {})
         volatile.shadows_saved = shadows if isinstance(shadows, Mapping) else {}
         return volatile
-
-    def restore_wishes(self, saved: Mapping[str, Any]) -> None:
-        """Wishes and the run of evaluations as a checkpoint has them. Raises LookupError, TypeError or ValueError."""
-        self.wishes = WishHistory.restored(saved["wishes"])
-        self.judged_since, self.judged_at = (float(at) for at in saved["judged"])

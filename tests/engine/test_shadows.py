@@ -19,7 +19,7 @@ from autoscaler.core.settings import Bounds, PolicyUse, Scaling, ServiceSettings
 from autoscaler.core.signals import SignalsView
 from autoscaler.engine.shadows import ServiceShadows, Shadow
 from autoscaler.engine.takeover import rebuild
-from autoscaler.engine.volatile import Volatile
+from autoscaler.engine.volatile import Judge, Volatile
 from autoscaler.ledger.state_codec import decode_state
 from autoscaler.plugin_host import PluginHost
 from autoscaler.ports.stream import Restored, StoredMessage, Topic
@@ -171,10 +171,10 @@ def test_what_a_shadow_knows_survives_a_take_over() -> None:
     record = scenario.shard._ledger.state_record(scenario.state, checkpoint)
     restored = Restored([StoredMessage(0, 0, record.key, record.value, ())], {}, {})
     taken = rebuild(0, scenario.shard.setup, restored, scenario.now)
-    again = Shadow("other", Volatile.beside(taken.shard.evaluator.volatile["web"], {}))
+    again = Shadow("other", Judge(taken.shard.evaluator.volatile["web"].signals, {}))
     again.restore(taken.shard.evaluator.volatile["web"].shadows_saved["other"])
     assert again.saved() == shadow.saved()
-    assert again.volatile.memory["other"] == {"asked": 14}
+    assert again.judge.memory["other"] == {"asked": 14}
     assert decode_state(record.value or b"").state == scenario.state
 
 
