@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -25,6 +24,7 @@ from bench.program import Program
 from bench.shop_images import GOOD, PLAIN_IMAGE, REPOSITORY
 from bench.sightings import Publisher, Watch
 from bench.stage import Stage
+from tests.parts.processes import free_ports
 
 EVERY = f"{CHECK_EVERY_S:g}s"
 HEALTH = {"http": "/", "port": "http", "every": EVERY, "timeout": "1s", "failures": CHECK_FAILURES, "start": "0s"}
@@ -42,7 +42,8 @@ class OwnSide:
         self._stack = AsyncExitStack()
         self._events = 0
         self._deployed: dict[str, str] = {}
-        self._routers = {service: ("127.0.0.1", _free_port()) for service in (PLAIN, SHOP)}
+        services = (PLAIN, SHOP)
+        self._routers = {s: ("127.0.0.1", port) for s, port in zip(services, free_ports(len(services)), strict=True)}
 
     def label(self, service: str) -> tuple[str, str]:
         # A container has one service only, and no other service of ours is called so.
@@ -142,9 +143,3 @@ def _revision(service: str) -> Settings:
 
 def _is_applied(service: str, value: bytes) -> bool:
     return b'"verdict":"applied"' in value and bool(json.loads(value)["data"]["service"] == service)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

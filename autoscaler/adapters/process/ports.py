@@ -31,6 +31,22 @@ def is_free(number: int) -> bool:
     return True
 
 
+def free_numbers(count: int) -> list[int]:
+    """So many different numbers that are free now, reserved for nobody; for listeners that open at once."""
+    found: dict[int, None] = {}
+    for _ in range(TRIES):
+        number = _drawn()
+        if is_free(number):
+            found[number] = None
+        if len(found) == count:
+            return list(found)
+    raise OSError(errno.EADDRNOTAVAIL, f"fewer than {count} free ports found between {FIRST} and {LAST}")
+
+
+def _drawn() -> int:
+    return FIRST + secrets.randbelow(LAST - FIRST + 1)
+
+
 class PortReservations:
     """Reservations under ``<dir>/.ports``, shared by all clusters of that directory."""
 
@@ -41,7 +57,7 @@ class PortReservations:
         """A number that is free now and reserved for ``replica`` from now on. Raises OSError where none is found."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for _ in range(TRIES):
-            number = FIRST + secrets.randbelow(LAST - FIRST + 1)
+            number = _drawn()
             if not self._take(number, replica):
                 continue
             if is_free(number):

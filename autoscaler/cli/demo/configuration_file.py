@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from autoscaler.adapters.process.ports import free_numbers
 from autoscaler.cli.demo.chapters import HIGHEST, PER_REPLICA
 from autoscaler.cli.demo.publisher import METRIC
 from autoscaler.cli.demo.stage import SERVICE, Stage
@@ -35,13 +35,6 @@ plain target would: so the number of replicas is known beforehand."""
 HEAD = """\
 # Written by `autoscaler demo`. Windows and deadlines are seconds here, so that the story fits a minute.
 """
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 def stream_of(brokers: Sequence[str], prefix: str) -> dict[str, Any]:
@@ -73,7 +66,7 @@ def service_of(stage: Stage, route: str) -> dict[str, Any]:
 
 def write_configuration(path: Path, stage: Stage, cluster: str, stream: dict[str, Any]) -> tuple[str, str]:
     """Writes the file with two free ports in it; the addresses of the HTTP face and of the router."""
-    face, route = f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{free_port()}"
+    face, route = (f"{LOOPBACK}:{number}" for number in free_numbers(2))
     document = {
         "cluster": cluster,
         "stream": stream,
