@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from autoscaler.configuration.block import locate
-from autoscaler.configuration.complaints import sentence
+from autoscaler.configuration.complaints import what_and_remedy
 from autoscaler.configuration.loading import Loaded, Unfinished, load, with_options
 from autoscaler.configuration.option_check import Complaint, ValidateOptions
 from autoscaler.configuration.settings import Configuration
@@ -126,9 +126,7 @@ def plugin_problems(loaded: Loaded, plugins: PluginHost) -> list[Problem]:
         index = next((i for i, use in enumerate(named) if name in {use, Path(use).stem}), None)
         if problem.severity == "error" and index is not None:
             origin = locate(loaded.root, ("plugins", index))
-            what, remedy = (
-                (problem.what, problem.remedy) if problem.remedy else sentence(problem.what.replace(". ", "; ", 1))
-            )
+            what, remedy = what_and_remedy(problem.what)
             found.append(replace(problem, what=what, remedy=remedy, file=origin.file, line=origin.line))
     return found
 
@@ -139,9 +137,7 @@ def validator_of(plugins: PluginHost) -> ValidateOptions:
     def validate(use: str, given: Mapping[str, object], hook: str) -> tuple[Mapping[str, object], list[Complaint]]:
         options, problems = plugins.validate_options(use, given, hook)
         usable = any(plugin.name == use and not plugin.error and hook in plugin.hooks for plugin in plugins.plugins)
-        # `load` takes *what; remedy*, and a plugin's own validator writes sentences.
-        told = [(problem.path if usable else None, problem.what.replace(". ", "; ", 1)) for problem in problems]
-        return options, told
+        return options, [(problem.path if usable else None, problem.what) for problem in problems]
 
     return validate
 

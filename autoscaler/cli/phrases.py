@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from autoscaler.cli.context import wrong_usage
+from autoscaler.configuration.complaints import what_and_remedy
 from autoscaler.core.quantities import parse_duration
 from autoscaler.errors import EventRejected
 from autoscaler.events.moments import read_time, write_time
@@ -37,9 +38,9 @@ def seconds_of(text: str, option: str) -> float:
     try:
         seconds = parse_duration(text)
     except ValueError as error:
-        raise wrong_usage(str(error), path=option) from None
+        raise wrong_usage(*what_and_remedy(str(error)), option) from None
     if seconds <= 0:
-        raise wrong_usage("must be longer than nothing; write it as 30m", path=option)
+        raise wrong_usage("must be longer than nothing", "Write it as 30m.", option)
     return seconds
 
 

@@ -5,6 +5,7 @@ Called by `loading`, `services` and the checks. Never repeats a value: any of th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from autoscaler.configuration.block import Block, Origin, entry, locate
 from autoscaler.configuration.vocabulary import Step, child, choices, known_keys, nearest, suggestion
-from autoscaler.errors import Problem
+from autoscaler.errors import Problem, ended
 from autoscaler.events.places import printable
 
 Severity = Literal["error", "warning"]
@@ -42,6 +43,9 @@ _LIMITS: dict[str, tuple[str, str]] = {
 }
 
 
+_END_OF_WHAT = re.compile(r"[;.] ")
+
+
 def problem_at(
     origin: Origin, what: str, remedy: str = "", *, severity: Severity = "error", path: str | None = None
 ) -> Problem:
@@ -52,11 +56,13 @@ def problem_at(
     return Problem(where or "file", what, remedy, origin.line, origin.file, severity)
 
 
-def sentence(text: str) -> tuple[str, str]:
-    """A validator's ``what; remedy`` as the two parts of a problem."""
-    what, _, remedy = text.partition("; ")
-    remedy = remedy[:1].upper() + remedy[1:]
-    return what, remedy + "." if remedy and remedy[-1] not in ".?" else remedy
+def what_and_remedy(text: str) -> tuple[str, str]:
+    """The two parts of a problem that is told in one text: a validator's *what; remedy*, or the sentences of a plugin
+    or of an adapter, of which the first says what is wrong. The remedy ends with a mark, and is empty where none is
+    told."""
+    what, *rest = _END_OF_WHAT.split(text, maxsplit=1)
+    remedy = "".join(rest)
+    return what, ended(remedy[:1].upper() + remedy[1:]) if remedy else ""
 
 
 def validation_problems(error: ValidationError, root: Block, model: type[BaseModel]) -> list[Problem]:
@@ -96,7 +102,7 @@ def _words(detail: Any, steps: tuple[Step, ...], model: type[BaseModel], root: B
         case "missing":
             return "is missing", f"Add `{printable(name)}:`."
         case "value_error":
-            return sentence(str(context.get("error", "not usable")))
+            return what_and_remedy(str(context.get("error", "not usable")))
         case "literal_error":
             return _literal_words(str(context.get("expected", "one of a fixed list")), steps, model, root)
         case "string_type":

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from autoscaler.configuration.block import Block, locate
-from autoscaler.configuration.complaints import problem_at, sentence
+from autoscaler.configuration.complaints import problem_at, what_and_remedy
 from autoscaler.configuration.service_build import frozen_options
 from autoscaler.configuration.settings import Configuration
 from autoscaler.configuration.vocabulary import Step
@@ -15,7 +15,7 @@ from autoscaler.core.settings import PolicyUse, ServiceSettings
 from autoscaler.errors import Problem
 
 Complaint = tuple[str | None, str]
-"""Where in the ``with:`` (``limits.0.name``; empty: the whole; None: the use itself), and *what; remedy*."""
+"""Where in the ``with:`` (``limits.0.name``; empty: the whole; None: the use itself), and what is wrong, in a text for `what_and_remedy`."""
 ValidateOptions = Callable[[str, Mapping[str, object], str], tuple[Mapping[str, object], Sequence[Complaint]]]
 """Of a plugin's ``use``, options and hook: the options as validated, and what is wrong with them."""
 
@@ -67,7 +67,7 @@ def _uses(
         for place, text in complaints:
             within = ("use",) if place is None else ("with", *_steps(place))
             origin = locate(body, (*steps, index, *within))
-            problems.append(problem_at(origin, *sentence(text)))
+            problems.append(problem_at(origin, *what_and_remedy(text)))
         found.append(replace(use, options=frozen_options(options)))
     return tuple(found)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from autoscaler.configuration.complaints import Complain, sentence
+from autoscaler.configuration.complaints import Complain, what_and_remedy
 from autoscaler.configuration.fields import Count
 from autoscaler.configuration.freeze_windows import parse_freeze
 from autoscaler.configuration.strict import Strict
@@ -87,7 +87,7 @@ def _window(model: PlannedModel, at: tuple[Step, ...], complain: Complain) -> Fr
     try:
         return parse_freeze(model.during, "a window")
     except ValueError as error:
-        complain((*at, "during"), *sentence(str(error)))
+        complain((*at, "during"), *what_and_remedy(str(error)))
         return None
 
 

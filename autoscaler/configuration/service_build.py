@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from autoscaler.configuration.block import Block, locate
-from autoscaler.configuration.complaints import problem_at, sentence
+from autoscaler.configuration.complaints import problem_at, what_and_remedy
 from autoscaler.configuration.files import FileCheck
 from autoscaler.configuration.freeze_windows import parse_freeze
 from autoscaler.configuration.models import (
@@ -217,7 +217,7 @@ class ServiceBuilder:
             try:
                 windows.append(parse_freeze(text))
             except ValueError as error:
-                self._complain(("guards", "freeze", index), *sentence(str(error)))
+                self._complain(("guards", "freeze", index), *what_and_remedy(str(error)))
         return Guards(
             max_step_up=self._step("max_step_up", model.max_step_up),
             max_step_down=self._step("max_step_down", model.max_step_down),

@@ -13,7 +13,7 @@ from itertools import product
 from pydantic import ValidationError
 
 from autoscaler.configuration.block import Block, Items, Origin, merged, without
-from autoscaler.configuration.complaints import problem_at, sentence, validation_problems
+from autoscaler.configuration.complaints import problem_at, validation_problems, what_and_remedy
 from autoscaler.configuration.fields import is_name
 from autoscaler.configuration.models import SERVICES_MAX, ServiceModel
 from autoscaler.configuration.salvage import news, salvage
@@ -130,7 +130,7 @@ class _Builder:
         try:
             names = list(expand(pattern))
         except ValueError as error:
-            self._complain(origin, *sentence(str(error)))
+            self._complain(origin, *what_and_remedy(str(error)))
             return
         for name in names:
             if not is_name(name):

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from autoscaler.configuration.complaints import what_and_remedy
 from autoscaler.core.draft import Draft
 from autoscaler.core.observation import ServiceFacts
 from autoscaler.core.proposals import Hold, Scale
@@ -45,7 +46,9 @@ class Stepper:
         filled = options_for(name, options, setting, self._host.option_names(name))
         plain, problems = self._host.validate_options(name, filled)
         if problems:
-            raise ConfigurationError([Problem(f"{name}.{p.path}".rstrip("."), p.what, p.remedy) for p in problems])
+            raise ConfigurationError(
+                [Problem(f"{name}.{p.path}".rstrip("."), *what_and_remedy(p.what)) for p in problems]
+            )
         self.options: Mapping[str, Any] = plain
         self.policy = name
         self.settings = ServiceSettings(
@@ -174,5 +177,5 @@ def loaded(policy: str) -> tuple[str, PluginHost]:
     host = PluginHost.load((policy,), Path.cwd(), trusted=frozenset({policy}))
     problems = [plugin for plugin in host.plugins if plugin.error]
     if problems:
-        raise ConfigurationError([Problem(policy, plugin.error) for plugin in problems])
+        raise ConfigurationError([Problem(policy, *what_and_remedy(plugin.error)) for plugin in problems])
     return name, host
