@@ -7,10 +7,10 @@ from dataclasses import replace
 from autoscaler.core.actions import Outcome, Resolve
 from autoscaler.core.facts import EventRef
 from autoscaler.core.plan import plan
-from autoscaler.core.settings import Bounds
+from autoscaler.core.settings import Bounds, EventRules
 from autoscaler.core.stimuli import OutcomeArrived
 from tests.core.builders import a_deployment, a_spec, an_image, some_settings
-from tests.core.scene import Scene, crashes
+from tests.core.scene import Scene, a_scene, crashes
 
 
 def a_configured_scene() -> Scene:
@@ -69,3 +69,40 @@ def test_no_event_passes_a_freeze_by_calling_itself_the_configuration() -> None:
     event = replace(a_deployment(scene.now, a_spec("1")), event=EventRef("/configuration", "d-1"))
     scene.tell(event)
     assert (scene.verdict("d-1"), scene.reason("d-1")) == ("refused", "freeze")
+
+
+def test_configured_revision_is_deployed_once() -> None:
+    scene = Scene(settings=some_settings(revision=a_spec("0"), bounds=Bounds(0, 10, 2)))
+    scene.configure()
+    scene.run(60)
+    assert (scene.running(), scene.phase) == ({1: 2}, "idle")
+    assert scene.configure() == []
+
+
+def test_configured_revision_never_displaces_a_deployment_in_flight() -> None:
+    scene = Scene(settings=some_settings(kind="docker"))
+    scene.obedient = False
+    scene.deploy(an_image("2"))
+    scene.settings = replace(scene.settings, revision=an_image("1"))
+    scene.configure()
+    assert scene.verdict("d-1") == ""
+
+
+def test_image_alone_while_nothing_is_stable_takes_the_rest_from_the_configuration_not_from_a_failed_one() -> None:
+    configured = an_image("0", env=(("MODE", "prod"),))
+    settings = some_settings(
+        kind="docker", revision=configured, events=EventRules(images=("shop/*",), event_env=("MODE",))
+    )
+    scene = Scene(settings=settings, v1=crashes)
+    scene.deploy(an_image("1", env=(("MODE", "broken"),)), fields=frozenset({"image", "env"}))
+    assert scene.phase == "halted"
+    scene.deploy(an_image("2"), "d-2", fields=frozenset({"image"}))
+    assert scene.state.current is not None
+    assert scene.state.current.spec.env == (("MODE", "prod"),)
+
+
+def test_configured_bounds_that_changed_move_the_demand() -> None:
+    scene = a_scene(8)
+    scene.settings = replace(scene.settings, bounds=Bounds(0, 5, 1))
+    scene.configure()
+    assert (scene.state.demand, sum(scene.running().values())) == (5, 5)

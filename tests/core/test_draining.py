@@ -222,3 +222,15 @@ def test_host_that_is_left_in_time_or_may_be_stayed_on_is_no_alarm() -> None:
     scene.change_host("h1", condition="ready")
     scene.run(301)
     assert (stuck(scene), scene.state.leaving) == ([], ())
+
+
+def test_draining_host_is_emptied_start_first() -> None:
+    scene = a_scene(4)
+    lows: list[int] = []
+    scene.change_host("h1", condition="draining")
+    for _ in range(30):
+        lows.append(sum(scene.running().values()))
+        scene.run(1)
+    assert min(lows) >= 4
+    assert {c.host for c in scene.containers.values()} == {"h2"}
+    assert len(scene.state.replicas) == 4

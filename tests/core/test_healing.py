@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 
 from autoscaler.core.records import Record
+from autoscaler.core.stimuli import Observed
 from tests.core.builders import a_service, count, some_rules, some_settings, wishes
-from tests.core.scene import Scene, silent
+from tests.core.scene import Scene, a_scene, silent
 
 
 def started_and_stopped(record: Record) -> set[str]:
@@ -68,3 +69,26 @@ def test_demand_that_falls_takes_no_slot_whose_former_replica_still_serves() -> 
         scene.containers[name] = replace(scene.containers[name], healthy=False)
     scene.evaluate(wishes(2))
     assert sum(1 for c in scene.containers.values() if c.healthy and c.condition == "running") == 2
+
+
+def test_sick_dependency_of_all_replicas_does_not_restart_all() -> None:
+    scene = a_scene(6, v1=silent)
+    for name, seen in scene.containers.items():
+        scene.containers[name] = replace(seen, healthy=False)
+    scene.tell(Observed(scene.now))
+    assert len(scene.created) == 1
+    assert sum(scene.running().values()) == 7
+    for name, seen in scene.containers.items():
+        scene.containers[name] = replace(seen, healthy=True, healthy_since=scene.now)
+    scene.tell(Observed(scene.now))
+    scene.run(10)
+    assert scene.running() == {1: 6}
+
+
+def test_sick_replica_is_replaced_start_first() -> None:
+    scene = a_scene(3)
+    scene.change(1, healthy=False)
+    assert scene.running() == {1: 4}
+    scene.run(5)
+    assert scene.running() == {1: 3}
+    assert all(c.healthy for c in scene.containers.values())

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autoscaler.core.plan import plan
+from autoscaler.core.stimuli import Observed
 from tests.core.builders import NOW, a_host, a_service
 from tests.core.scene import Behaviour, Scene, silent
+from tests.core.updates import FOUR_HOSTS
 
 
 def healthy(scene: Scene) -> int:
@@ -116,3 +118,34 @@ def test_plan_leaves_alone_what_is_not_decided_about() -> None:
     scene.run(65)
     scene.hosts["h2"] = replace(scene.hosts["h2"], condition="ready", known=True, since=scene.now)
     assert not [a for a in plan(scene.state, scene.settings, scene.world(), "shop") if a.kind in {"stop", "remove"}]
+
+
+def test_dl6_only_replicas_on_ready_hosts_stay() -> None:
+    hosts = [
+        a_host("h1"),
+        a_host("h2", condition="draining"),
+        a_host("h3", condition="lost", known=False, since=NOW - 100),
+        a_host("h5"),
+    ]
+    scene = Scene(a_service(4, hosts=FOUR_HOSTS), hosts=hosts)
+    scene.tell(Observed(scene.now))
+    scene.run(30)
+    assert len(scene.state.replicas) == 4
+    assert {r.host for r in scene.state.replicas} <= {"h1", "h5"}
+    assert next(r.attempt for r in scene.state.replicas if r.host == "h1") == 1
+
+
+def test_dl34_most_hosts_lost_at_once_moves_nothing() -> None:
+    hosts = [a_host("h1"), *(a_host(h, condition="lost", known=False, since=NOW - 100) for h in ("h2", "h3", "h4"))]
+    scene = Scene(a_service(4, hosts=FOUR_HOSTS), hosts=hosts)
+    scene.run(600)
+    assert scene.created == []
+
+
+def test_lost_host_moves_its_replicas_after_the_grace() -> None:
+    scene = Scene(a_service(4, hosts=FOUR_HOSTS), hosts=[a_host(h) for h in FOUR_HOSTS])
+    scene.change_host("h2", condition="lost", known=False, since=scene.now)
+    scene.run(59)
+    assert scene.created == []
+    scene.run(2)
+    assert scene.created == ["shop.web.s1.r1.5"]

@@ -10,7 +10,7 @@ import pytest
 from autoscaler.core.evolve import fold
 from autoscaler.core.settings import Bounds, Guards, Scaling, StepLimit
 from autoscaler.core.stimuli import GuardNote
-from tests.core.builders import an_evaluation, count, holds, percent, some_settings, wishes
+from tests.core.builders import a_replica, a_service, an_evaluation, count, holds, percent, some_settings, wishes
 from tests.core.scene import Scene, a_scene
 
 
@@ -198,3 +198,10 @@ def test_generation_rises_by_one_with_each_change_of_demand_only() -> None:
 def test_evaluation_without_votes_concludes_nothing() -> None:
     scene = a_scene(4)
     assert scene.tell(replace(an_evaluation(scene.now), votes=())) == []
+
+
+def test_scale_down_takes_the_fullest_host_first() -> None:
+    replicas = tuple(a_replica(s, 1, s + 1, h) for s, h in enumerate(("h1", "h2", "h1", "h1")))
+    scene = Scene(a_service(replicas))
+    scene.evaluate(wishes(2))
+    assert sorted(r.host for r in scene.state.replicas) == ["h1", "h2"]
