@@ -15,7 +15,8 @@ from autoscaler.core.settings import PolicyUse, ServiceSettings
 from autoscaler.errors import Problem
 
 Complaint = tuple[str | None, str]
-"""Where in the ``with:`` (``limits.0.name``; empty: the whole; None: the use itself), and what is wrong, in a text for `what_and_remedy`."""
+"""Where in the ``with:`` (``limits.0.name``; empty: the whole; None: the use itself), and a text for
+`what_and_remedy`."""
 ValidateOptions = Callable[[str, Mapping[str, object], str], tuple[Mapping[str, object], Sequence[Complaint]]]
 """Of a plugin's ``use``, options and hook: the options as validated, and what is wrong with them."""
 

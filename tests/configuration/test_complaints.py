@@ -18,7 +18,9 @@ from autoscaler.configuration.complaints import what_and_remedy
             "Hooks are plain functions. Drop async.",
             id="both",
         ),
-        pytest.param("2.5 is above 1. Lower it; 1 will do", "2.5 is above 1", "Lower it; 1 will do.", id="points_inside"),
+        pytest.param(
+            "2.5 is above 1. Lower it; 1 will do", "2.5 is above 1", "Lower it; 1 will do.", id="points_inside"
+        ),
         pytest.param("no plugin caron. Did you mean canary?", "no plugin caron", "Did you mean canary?", id="question"),
         pytest.param("has a key twice", "has a key twice", "", id="no_remedy"),
         pytest.param("steps must meet.", "steps must meet.", "", id="one_whole_sentence"),
