@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -26,14 +26,21 @@ from autoscaler.cli.pool import look, opened_targets
 from autoscaler.cli.reading import snapshot
 from autoscaler.cli.service_view import notes_of, operation_text
 from autoscaler.cli.tables import print_rows
-from autoscaler.configuration.settings import Configuration
+from autoscaler.cli.wiring import lag_sources, prometheus_sources
+from autoscaler.configuration.complaints import what_and_remedy
+from autoscaler.configuration.settings import Configuration, KafkaLagSettings
 from autoscaler.core.rollout import Halted, Held
 from autoscaler.errors import ConfigurationError, StreamError, TargetError
 from autoscaler.ports.stream import StreamClient, Topic
 
+if TYPE_CHECKING:
+    from autoscaler.adapters.kafka.lag import TopicLag
+
 LETTERS_S = 86_400.0
 """Dead letters younger than this are worth a word."""
-SOURCE_S = 10.0
+SOURCE_S, GROUP_S = 10.0, 20.0
+"""How long a Prometheus may take, and a group's brokers, to which a connection has to be made first."""
+PROMETHEUS_REMEDY = "Correct its query under metrics.prometheus."
 
 Grade = Literal["ok", "look", "wrong"]
 """Well; worth a look, nothing is broken; in the way of an instance (exit 1)."""
@@ -80,7 +87,7 @@ def _document(finding: Finding) -> dict[str, Any]:
 
 async def _examine(opened: Opened) -> list[Finding]:
     configuration = opened.configuration
-    parts = (_stream(configuration), _hosts(configuration), _sources(configuration))
+    parts = (_stream(configuration), _hosts(configuration), _prometheus(configuration), _lags(configuration))
     found = [Finding("ok", "configuration", f"valid, {len(configuration.services)} services")]
     found += [Finding("look", warning.path, warning.what, warning.remedy) for warning in opened.loaded.warnings]
     names = ", ".join(plugin.name for plugin in opened.plugins.plugins)
@@ -142,19 +149,51 @@ async def _hosts(configuration: Configuration) -> AsyncIterator[Finding]:
         yield Finding("wrong", "hosts", problem.rstrip("."), "Check that its engine is up and reachable.")
 
 
-async def _sources(configuration: Configuration) -> AsyncIterator[Finding]:
-    if not configuration.prometheus:
-        return
-    from autoscaler.adapters.prometheus.source import PrometheusSource
-
-    for settings in configuration.prometheus:
-        source = PrometheusSource(settings)
+async def _prometheus(configuration: Configuration) -> AsyncIterator[Finding]:
+    for settings, source in zip(configuration.prometheus, prometheus_sources(configuration), strict=True):
         try:
             async with asyncio.timeout(SOURCE_S):
                 samples = await source.poll(source.services())
-            yield Finding("ok" if samples else "look", settings.url, f"answers with {len(samples)} samples")
         except (TargetError, TimeoutError) as error:
-            what = str(error).rstrip(".") or f"has not answered within {SOURCE_S:g} s"
-            yield Finding("wrong", settings.url, what, "Check the url under metrics.prometheus.")
+            yield _unanswered(settings.url, error, SOURCE_S, "Check the url under metrics.prometheus.")
+        else:
+            remedy = "" if samples else PROMETHEUS_REMEDY
+            yield Finding("ok" if samples else "look", settings.url, f"answers with {len(samples)} samples", remedy)
+            for (service, metric), why in sorted(source.problems.items()):
+                what, remedy = what_and_remedy(why)
+                yield Finding("look", f"{service}.{metric}", f"gives no sample: {what}", remedy or PROMETHEUS_REMEDY)
         finally:
             await source.close()
+
+
+async def _lags(configuration: Configuration) -> AsyncIterator[Finding]:
+    # One after the other: they share connections, which one that fails lets go of.
+    for settings, source in zip(configuration.kafka_lags, lag_sources(configuration, time.time), strict=True):
+        try:
+            async with asyncio.timeout(GROUP_S):
+                found = await source.by_topic()
+        except (TargetError, TimeoutError) as error:
+            remedy = (
+                f"Check the group's entry under metrics.kafka; its brokers are {', '.join(settings.brokers.brokers)}."
+            )
+            yield _unanswered(settings.group, error, GROUP_S, remedy)
+        else:
+            for lag in found:
+                yield _lag(settings, lag)
+        finally:
+            await source.close()
+
+
+def _lag(settings: KafkaLagSettings, found: TopicLag) -> Finding:
+    about, topic = f"{settings.group}/{found.topic}", f"topic {found.topic}, {found.partitions} partitions"
+    if not found.committed:
+        counts = f"group {settings.group} has committed nothing on {topic}, which counts as a lag of {found.lag}"
+        return Finding("look", about, counts, "Correct group under metrics.kafka, or start a consumer of it.")
+    behind = f"is {found.lag} messages behind on {found.behind} of them" if found.lag else "is up to date"
+    return Finding("ok", about, f"group {settings.group} on {topic}: {behind}")
+
+
+def _unanswered(about: str, error: Exception, within_s: float, remedy: str) -> Finding:
+    """What a source that cannot be asked says of it, with its own remedy where it has one."""
+    what, own = what_and_remedy(str(error) or f"has not answered within {within_s:g} s")
+    return Finding("wrong", about, what.rstrip("."), own or remedy)

@@ -7,9 +7,10 @@ What is measured goes onto the metrics topic like anybody's event, so that no po
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from autoscaler.configuration.settings import Configuration, PrometheusSettings, StreamSettings
+from autoscaler.cli.wiring import lag_sources, prometheus_sources
+from autoscaler.configuration.settings import Configuration
 from autoscaler.core.state import ServiceState
 from autoscaler.engine.member import Member
 from autoscaler.engine.poller import Poller
@@ -30,8 +31,7 @@ class Feeds:
         self._member = member
         self._source = f"/eventscaler/{configuration.cluster}/{member.parts.member_id}"
         clock = member.parts.clock.wall
-        self._sources: list[MetricsSource] = [_source(settings) for settings in configuration.prometheus]
-        self._sources += _lag_sources(configuration, clock)
+        self._sources: list[MetricsSource] = [*prometheus_sources(configuration), *lag_sources(configuration, clock)]
         self._tasks: list[asyncio.Task[None]] = []
         self._poller = Poller(self._sources, self._publish, member.owned_services, clock)
         self._monitor = ReplicaMonitor(
@@ -83,30 +83,6 @@ class Feeds:
         listed = [_as_sample(sample) for sample in samples]
         value = samples_event(service, listed, self._source, id=samples[0].id)
         await self._member.parts.client.publish(Topic.METRICS, service.encode(), value, STRUCTURED_HEADERS)
-
-
-def _source(settings: PrometheusSettings) -> MetricsSource:
-    # Its client is imported where somebody is polled.
-    from autoscaler.adapters.prometheus.source import PrometheusSource
-
-    return PrometheusSource(settings)
-
-
-def _lag_sources(configuration: Configuration, clock: Callable[[], float]) -> list[MetricsSource]:
-    """One a group; groups of the same brokers share their connections."""
-    if not configuration.kafka_lags:
-        return []
-    # The client of the brokers is imported where somebody is polled.
-    from autoscaler.adapters.kafka.group_offsets import GroupOffsets
-    from autoscaler.adapters.kafka.lag import KafkaLagSource
-
-    readers: dict[StreamSettings, GroupOffsets] = {}
-    sources: list[MetricsSource] = []
-    for settings in configuration.kafka_lags:
-        if settings.brokers not in readers:
-            readers[settings.brokers] = GroupOffsets(settings.brokers, configuration.cluster)
-        sources.append(KafkaLagSource(settings, readers[settings.brokers], clock))
-    return sources
 
 
 def _as_sample(sample: PolledSample) -> dict[str, object]:

@@ -1,4 +1,5 @@
-"""Puts the parts together: the only place that knows concrete adapters by name. Called by `run` and by the demo."""
+"""Puts the parts together: the only place that knows concrete adapters by name. Called by `run`, by the demo, and by
+whatever looks at hosts or sources by itself."""
 
 from __future__ import annotations
 
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING
 from autoscaler.adapters.pretend.target import PretendTarget
 from autoscaler.adapters.streams import client_for, member_for
 from autoscaler.cli.context import Opened
-from autoscaler.configuration.settings import Configuration, RouterSettings
+from autoscaler.configuration.settings import Configuration, RouterSettings, StreamSettings
 from autoscaler.core.settings import Route
 from autoscaler.engine.routing import Routing
 from autoscaler.ports.router import Router
 from autoscaler.ports.target import Target
 
 if TYPE_CHECKING:
+    from autoscaler.adapters.kafka.lag import KafkaLagSource
+    from autoscaler.adapters.prometheus.source import PrometheusSource
     from autoscaler.engine.member import MemberParts
 
 
@@ -75,6 +78,32 @@ def _haproxy(settings: RouterSettings, routes: Mapping[str, Route]) -> Router:
         return HaproxyRouter(settings.name, Runtime(settings.socket), backends)
     own = OwnProcess(settings.program, settings.dir, {service: route.listen for service, route in routes.items()})
     return HaproxyRouter(settings.name, own.runtime, {service: service for service in routes}, own)
+
+
+def prometheus_sources(configuration: Configuration) -> list[PrometheusSource]:
+    """One a Prometheus that is to be polled, in the order of the configuration."""
+    if not configuration.prometheus:
+        return []
+    from autoscaler.adapters.prometheus.source import PrometheusSource
+
+    return [PrometheusSource(settings) for settings in configuration.prometheus]
+
+
+def lag_sources(configuration: Configuration, clock: Callable[[], float]) -> list[KafkaLagSource]:
+    """One a consumer group whose lag is to be polled, in the order of the configuration; groups of the same brokers
+    share their connections. ``clock``: seconds since the epoch."""
+    if not configuration.kafka_lags:
+        return []
+    from autoscaler.adapters.kafka.group_offsets import GroupOffsets
+    from autoscaler.adapters.kafka.lag import KafkaLagSource
+
+    readers: dict[StreamSettings, GroupOffsets] = {}
+    sources = []
+    for settings in configuration.kafka_lags:
+        if settings.brokers not in readers:
+            readers[settings.brokers] = GroupOffsets(settings.brokers, configuration.cluster)
+        sources.append(KafkaLagSource(settings, readers[settings.brokers], clock))
+    return sources
 
 
 def observing(configuration: Configuration) -> Configuration:

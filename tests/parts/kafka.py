@@ -21,7 +21,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from tests.parts.kafka_settings import node_settings, secured_settings
+from tests.parts.kafka_settings import JAAS, node_settings, secured_settings
 from tests.parts.processes import (
     PartFailed,
     PartMissing,
@@ -133,6 +133,20 @@ class Kafka:
             "sasl_plain_password": USERS[user],
             "ssl_context": ssl.create_default_context(cafile=str(self.tls.ca)),
         }
+
+    def allow(self, user: str, operation: str, *resource: str) -> None:
+        """Grant a user of a secured broker an operation on what follows, such as ``--topic jobs``."""
+        assert self.tls is not None, "a broker without users asks for no rights"
+        settings = self.directory / "admin.properties"
+        login = f'{JAAS}.scram.ScramLoginModule required username="admin" password="{USERS["admin"]}";'
+        settings.write_text(
+            f"security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\nsasl.jaas.config={login}\n"
+            f"ssl.truststore.type=PEM\nssl.truststore.location={self.tls.ca}\n"
+        )
+        tool = [*_java(), "-cp", f"{jars()}/*", "org.apache.kafka.tools.AclCommand"]
+        address = ["--bootstrap-server", self.bootstrap, "--command-config", str(settings)]
+        what = ["--add", "--allow-principal", f"User:{user}", "--operation", operation, *resource]
+        subprocess.run([*tool, *address, *what], capture_output=True, check=True, timeout=60)
 
     def __enter__(self) -> Kafka:
         return self

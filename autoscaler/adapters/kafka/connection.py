@@ -112,7 +112,8 @@ def _text(path: Path | None) -> str | None:
 
 
 def translated(error: BaseException, doing: str, outcome: Outcome = "unavailable") -> StreamError:
-    """The program's error for one of the client library: what could not be done, why, and what to do."""
+    """The program's error for one of the client library: what could not be done, why, and what to do; keys are named as
+    they stand both under ``stream:`` and in an entry of ``metrics.kafka:``."""
     if isinstance(error, StreamError):
         return error
     if isinstance(error, FENCED):
@@ -125,24 +126,20 @@ def _reason(error: BaseException) -> str:
         case AssertionError() | AttributeError():
             return f"the brokers are not ready ({_first_line(error)}). Try again"
         case TimeoutError():
-            return "no answer in time. Check that the brokers of stream.brokers run and can be reached"
+            return "no answer in time. Check that the brokers run and can be reached"
         case kafka_errors.UnsupportedSaslMechanismError():
-            return "the broker does not offer this mechanism. Check stream.security.mechanism"
+            return "the broker does not offer this mechanism. Check security.mechanism"
         case kafka_errors.SaslAuthenticationFailed():
-            return (
-                "login refused (SaslAuthenticationFailed). Check mechanism, username, password_file in stream.security"
-            )
+            return "login refused (SaslAuthenticationFailed). Check username, password_file and mechanism of security"
         case ssl.SSLCertVerificationError():
-            return "the certificate is not trusted (CERTIFICATE_VERIFY_FAILED). Check ca_file and stream.brokers"
+            return "the certificate is not trusted (CERTIFICATE_VERIFY_FAILED). Check security.ca_file and brokers"
         case _ if isinstance(error, DENIED):
             return f"not authorised ({_first_line(error)}). Grant this user the rights of a member"
         case kafka_errors.KafkaConnectionError() if " closed" in str(error):
             # Under TLS 1.3 a missing client certificate is told after the handshake, and the library drops the alert.
-            return "the broker closed the connection. Check protocol, cert_file and key_file of stream.security"
+            return "the broker closed the connection. Check protocol, cert_file and key_file of security"
         case kafka_errors.KafkaConnectionError() | OSError():
-            return (
-                f"no broker could be reached ({_first_line(error)}). Check stream.brokers and stream.security.protocol"
-            )
+            return f"no broker could be reached ({_first_line(error)}). Check brokers and security.protocol"
     return _first_line(error)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from autoscaler.adapters.kafka.connection import connection_options, let_go, start, within
+from autoscaler.adapters.kafka.connection import DENIED, connection_options, let_go, start, within
 from autoscaler.adapters.kafka.lag import Standing
 from autoscaler.configuration.settings import StreamSettings
 from autoscaler.errors import StreamError
@@ -59,7 +59,11 @@ class GroupOffsets:
         counts = await self._counts(admin, topics)
         places = [TopicPartition(topic, number) for topic in topics for number in range(counts[topic])]
         # Before the ends: otherwise what is read and committed meanwhile would be a lag below zero.
-        committed = await admin.list_consumer_group_offsets(group, partitions=places)
+        try:
+            committed = await admin.list_consumer_group_offsets(group, partitions=places)
+        except DENIED as error:
+            denied = f"this user may not look at group {group} ({type(error).__name__})"
+            raise StreamError(f"{denied}. Grant it Describe on the group and on its topics") from error
         # One after the other: of two at once, that which goes on when the other has failed would connect again.
         begins = await consumer.beginning_offsets(places)
         ends = await consumer.end_offsets(places)

@@ -29,6 +29,18 @@ class Standing:
     committed: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class TopicLag:
+    """How far a group is behind on a topic: in messages, and on how many of its partitions; whether it ever committed
+    anything there."""
+
+    topic: str
+    lag: int
+    behind: int
+    partitions: int
+    committed: bool
+
+
 class OffsetsReader(Protocol):
     """Asks the brokers; shared by the sources of the same brokers."""
 
@@ -61,9 +73,24 @@ class KafkaLagSource:
 
     async def poll(self, services: frozenset[str]) -> Sequence[PolledSample]:
         """The lag and its two companions. Raises `TargetError` where any of it is unknown."""
-        settings = self._settings
-        if settings.service not in services:
+        if self._settings.service not in services:
             return ()
+        return self._samples(await self._standings(), self._clock())
+
+    async def by_topic(self) -> Sequence[TopicLag]:
+        """The lag on each topic, in the order of the configuration; whatever has not moved for long counts as well.
+        Raises `TargetError` where any of it is unknown."""
+        standings = await self._standings()
+        found = []
+        for topic in self._settings.topics:
+            there = [standing for (name, _), standing in standings.items() if name == topic]
+            lags = [lag_of(standing, self._settings.offset_reset) for standing in there]
+            committed = any(standing.committed is not None for standing in there)
+            found.append(TopicLag(topic, sum(lags), sum(1 for lag in lags if lag), len(lags), committed))
+        return found
+
+    async def _standings(self) -> Mapping[TopicPartition, Standing]:
+        settings = self._settings
         try:
             found = await self._reader.standings(settings.group, settings.topics, settings.timeout_s)
         except StreamError as error:
@@ -74,7 +101,7 @@ class KafkaLagSource:
         if len(told) < len(found):
             missing = ", ".join(f"{topic}/{number}" for topic, number in sorted(found.keys() - told.keys())[:5])
             raise TargetError(f"{self.name}: no broker tells of {missing}", "unavailable")
-        return self._samples(told, self._clock())
+        return told
 
     async def close(self) -> None:
         """Let go of the brokers, for all that share them."""
