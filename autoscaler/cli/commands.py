@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from autoscaler.cli.context import (
     print_json,
     read_configuration,
     say,
+    whole_number,
     wrong_usage,
 )
 from autoscaler.cli.emitting import new_ref, published_document
@@ -69,13 +71,14 @@ def _scale(
 ) -> None:
     """Hold a service at N replicas until --for ends or `scale SERVICE auto`."""
     with ending(as_json=as_json):
-        if replicas != "auto" and not (replicas.isascii() and replicas.isdigit()):
+        count = whole_number(replicas)
+        if replicas != "auto" and count is None:
             raise wrong_usage("neither a number of replicas nor auto", "Write 6 or auto.", replicas[:40])
         if at is not None and replicas == "auto":
             raise wrong_usage("has no meaning with auto", "Leave it out, or give a number of replicas.", "--at")
         if scheduled and replicas != "auto":
             raise wrong_usage("has a meaning with auto alone", "Leave it out.", "--scheduled")
-        fields: dict[str, Any] = {"replicas": "auto" if replicas == "auto" else int(replicas)}
+        fields: dict[str, Any] = {"replicas": "auto" if count is None else count}
         if at is not None:
             fields["at"] = write_time(moment_to_come(at, "--at"))
         if scheduled:
@@ -182,7 +185,7 @@ def _with(fields: dict[str, Any], for_: str | None, reason: str) -> dict[str, An
 
 def _command(
     context: typer.Context,
-    config: Any,
+    config: Path | None,
     service: str,
     command: str,
     fields: dict[str, Any],
@@ -204,10 +207,8 @@ def _command(
         if as_json:
             document = {"service": service, "command": command} | published_document(ref, place)
             print_json(document | settled_document(settled))
-        elif settled.verdict:
-            typer.echo(f"{settled.verdict}: {settled.text}")
         else:
-            say(f"autoscaler: {settled.text}")
+            print_settled(settled)
         return settled.exit_code
 
     return asyncio.run(send())
@@ -222,6 +223,14 @@ def progress_line(entry: Entry) -> None:
     """Say on stderr what one record tells, for whoever waits."""
     data = entry.data
     say(f"  {str(entry.event['time'])[11:19]}  {data['kind']:<10}  {data['reason']['text']}")
+
+
+def print_settled(settled: Settled, beside: str = "") -> None:
+    """The verdict on stdout, or on stderr that there is none, with ``beside`` after it."""
+    if settled.verdict:
+        typer.echo(f"{settled.verdict}: {settled.text}")
+    else:
+        say(f"autoscaler: {settled.text}{beside}")
 
 
 def settled_document(settled: Settled) -> dict[str, Any]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "autoscaler.yaml"
 
+DIGITS_MAX = 19
+"""As many as a 64-bit number has."""
+
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED = 0, 1, 2, 3
 
 STREAM_REMEDY = "Check `stream:` in the configuration, and that the stream is up."
@@ -146,7 +149,7 @@ def load_plugins(configuration: Configuration, *, in_process: bool = False) -> P
     """The plugins that the configuration names and the policies that its services use."""
     uses = {
         use.use
-        for settings in set_of_settings(configuration)
+        for settings in distinct_settings(configuration)
         for use in (
             *settings.listed,
             *settings.guards.plugins,
@@ -159,7 +162,7 @@ def load_plugins(configuration: Configuration, *, in_process: bool = False) -> P
     return PluginHost.load(configuration.plugins, configuration.directory, sorted(uses), trusted, os.environ)
 
 
-def set_of_settings(configuration: Configuration) -> list[Any]:
+def distinct_settings(configuration: Configuration) -> list[Any]:
     """Each distinct settings object once; services by template share one."""
     return list({id(settings): settings for settings in configuration.services.values()}.values())
 
@@ -168,6 +171,20 @@ def print_json(document: Mapping[str, Any] | list[Any], indent: int | None = Non
     """One document on stdout, on one line unless people read it as well."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=indent) + "\n")
     sys.stdout.flush()
+
+
+def write_output(path: Path, content: str | bytes) -> None:
+    """A file that an option names, said on stderr. Raises `CommandError` (usage) where it cannot be written."""
+    try:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise wrong_usage(f"cannot be written ({error.strerror})", "Name another file.", str(path)) from error
+    say(f"written: {path}")
+
+
+def whole_number(text: str) -> int | None:
+    """The number that the digits stand for; None where they are none, or more than any count or offset has."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else None
 
 
 def say(text: str) -> None:
@@ -205,7 +222,8 @@ def error_document(error: AutoscalerError) -> dict[str, Any]:
         return {"error": error.what, "path": error.path, "remedy": error.remedy}
     if isinstance(error, EventRejected):
         return {"error": str(error), "path": error.place, "remedy": ""}
-    return {"error": str(error), "path": "", "remedy": STREAM_REMEDY if isinstance(error, StreamError) else ""}
+    what, remedy = what_and_remedy(str(error))
+    return {"error": what, "path": "", "remedy": remedy or (STREAM_REMEDY if isinstance(error, StreamError) else "")}
 
 
 def exit_code(error: AutoscalerError) -> int:
@@ -231,7 +249,7 @@ def fail(error: AutoscalerError, *, as_json: bool) -> NoReturn:
     elif isinstance(error, EventRejected) and error.place:
         say(f"autoscaler: {error.place}: {error}")
     elif isinstance(error, StreamError):
-        say(f"autoscaler: {error}. {STREAM_REMEDY}")
+        say(f"autoscaler: {ended(str(error))} {STREAM_REMEDY}")
     else:
         say(f"autoscaler: {error}")
     raise SystemExit(exit_code(error))

@@ -136,7 +136,7 @@ async def _services(configuration: Configuration, client: StreamClient) -> Async
         if isinstance(state.rollout, Halted | Held):
             yield Finding("look", name, operation_text(state, now), f"See `autoscaler explain {name}`.")
         for note in notes_of(state, configuration.services.get(name), now):
-            yield Finding("look", name, note.rstrip("."))
+            yield Finding("look", name, note.rstrip("."), f"See `autoscaler status {name}`.")
 
 
 async def _hosts(configuration: Configuration) -> AsyncIterator[Finding]:

@@ -111,7 +111,7 @@ def _samples(values: Sequence[str]) -> dict[str, float]:
         except ValueError:
             value = math.nan
         if not equals or not name or not math.isfinite(value):
-            raise wrong_usage("not NAME=VALUE with a number", "Write it as queue_length=250.", given)
+            raise wrong_usage("not NAME=VALUE with a number", "Write it as queue_length=250.", given[:60])
         if name in samples:
             raise wrong_usage("is given twice", "Give each name once.", name)
         samples[name] = int(value) if value.is_integer() and abs(value) < 2**53 else value
@@ -259,7 +259,7 @@ def _revision_in(file: Path, version: str) -> tuple[Mapping[str, Any], str]:
 async def _follow(
     configuration: Configuration, service: str, ref: EventRef, event: bytes, timeout_s: float, *, as_json: bool
 ) -> int:
-    from autoscaler.cli.commands import progress_line, settled_document
+    from autoscaler.cli.commands import print_settled, progress_line, settled_document
     from autoscaler.cli.connecting import Sending, opened_client
     from autoscaler.cli.waiting import publish_and_wait
 
@@ -270,8 +270,6 @@ async def _follow(
         place, settled = await publish_and_wait(client, sending, timeout_s, progress_line)
     if as_json:
         print_json(published_document(ref, place) | settled_document(settled))
-    elif settled.verdict:
-        typer.echo(f"{settled.verdict}: {settled.text}")
     else:
-        say(f"autoscaler: {settled.text}")
+        print_settled(settled)
     return settled.exit_code

@@ -149,14 +149,11 @@ def _tell(configuration: Configuration, story: Story, *, past: bool) -> None:
     if story.decision is None:
         print_text(Text("\n  No decision is kept in the audit trail."))
         return
-    if story.evaluation is not None and story.decision.event["id"] == story.evaluation.event["id"]:
-        _tell_decision("Last decision", story.decision, now)
-        _tell_evaluation(story.evaluation)
-    else:
-        _tell_decision("Last decision", story.decision, now)
-        if story.evaluation is not None:
+    _tell_decision("Last decision", story.decision, now)
+    if story.evaluation is not None:
+        if story.evaluation.event["id"] != story.decision.event["id"]:
             _tell_decision("Last change in what the policies come to", story.evaluation, now)
-            _tell_evaluation(story.evaluation)
+        _tell_evaluation(story.evaluation)
     if not past:
         _tell_latest(configuration, story, now)
         rows = shadow_rows(story.checkpoint, shadows_of(configuration, story.state.service), now)

@@ -6,12 +6,12 @@ Hosts belong to no partition, so `drain`, `cordon` and `uncordon` tell the owner
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from autoscaler.cli.commands import Reason, Timeout
+from autoscaler.cli.commands import Reason, Timeout, print_settled
 from autoscaler.cli.connecting import Sending, opened_client
 from autoscaler.cli.context import (
     EXIT_DONE,
@@ -77,7 +77,7 @@ def _hosts(
         if name is None:
             raise wrong_usage("the host is missing", f"Write `autoscaler hosts {action} NAME`.", f"hosts {action}")
         if name not in known:
-            raise wrong_usage("is no host of this configuration", suggestion(name, known), name[:63])
+            raise CommandError("is no host of this configuration", suggestion(name, known), name[:63])
         timeout_s = seconds_of(timeout, "--timeout")
         fields = {"host": name} | ({"reason": reason} if reason else {})
         code = asyncio.run(_tell_all(configuration, action, fields, timeout_s, as_json=as_json))
@@ -101,10 +101,8 @@ async def _tell_all(
     if as_json:
         document = {"command": action, "host": fields["host"], "verdict": worst.verdict or None}
         print_json(document | {"code": worst.code, "text": worst.text, "partitions": counts})
-    elif worst.verdict:
-        typer.echo(f"{worst.verdict}: {worst.text}")
     else:
-        say(f"autoscaler: {worst.text} ({counts['timeout']} of {len(settled)} partitions)")
+        print_settled(worst, f" ({counts.get('timeout', 0)} of {len(settled)} partitions)")
     return worst.exit_code
 
 
@@ -197,10 +195,9 @@ async def _marks(configuration: Configuration) -> Said:
     return marks, stuck
 
 
-def _add_up(pool: PoolView, target: str, usages: Any, used: dict[tuple[str, str], Load]) -> None:
+def _add_up(pool: PoolView, target: str, usages: Sequence[Usage], used: dict[tuple[str, str], Load]) -> None:
     listings = pool.listings.get(target, ())
     where = {replica.name: listing.host.name for listing in listings for replica in listing.replicas}
-    usage: Usage
     for usage in usages:
         if usage.name in where:
             place = (target, where[usage.name])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoscaler.cli.context import ending, print_json, say, wrong_usage
+from autoscaler.cli.context import ending, print_json, say, write_output, wrong_usage
 from autoscaler.cli.lab_setting import USUAL, Asked, with_setting
 from autoscaler.cli.options import Json
 from autoscaler.cli.phrases import seconds_of
@@ -73,14 +73,6 @@ def _simulate(
         (load,) = _loads([read_trace(trace)], setting, asked.only, seed)
         with _progress() as told:
             run = run_policy(policy, load, setting, _options(with_), progress=lambda share: told(policy, share))
-        if png is not None:
-            from autoscaler.lab.plots import run_png
-
-            png.write_bytes(run_png(run))
-        if html is not None:
-            from autoscaler.lab.page import run_page
-
-            html.write_text(run_page(run), encoding="utf-8")
         figures = run.figures()
         if as_json:
             decisions = [
@@ -91,7 +83,14 @@ def _simulate(
         else:
             print_pairs([(name, f"{value:.4g}") for name, value in figures.items()])
         _say_unknown([run])
-        _written(html, png)
+        if html is not None:
+            from autoscaler.lab.page import run_page
+
+            write_output(html, run_page(run))
+        if png is not None:
+            from autoscaler.lab.plots import run_png
+
+            write_output(png, run_png(run))
 
 
 def _compare(
@@ -122,8 +121,7 @@ def _compare(
         if html is not None:
             from autoscaler.lab.page import comparison_page
 
-            html.write_text(comparison_page(found), encoding="utf-8")
-        _written(html)
+            write_output(html, comparison_page(found))
 
 
 def _tune(
@@ -218,12 +216,6 @@ def _progress() -> Iterator[Told]:
             bar.update(task, description=words, completed=share)
 
         yield told
-
-
-def _written(*files: Path | None) -> None:
-    for file in files:
-        if file is not None:
-            say(f"written: {file}")
 
 
 def _say_unknown(runs: Iterable[Run]) -> None:

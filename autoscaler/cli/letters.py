@@ -12,7 +12,7 @@ import typer
 
 from autoscaler.adapters.topics import topic_name
 from autoscaler.cli.connecting import opened_client
-from autoscaler.cli.context import CommandError, ending, print_json, read_configuration, say, wrong_usage
+from autoscaler.cli.context import CommandError, ending, print_json, read_configuration, say, whole_number, wrong_usage
 from autoscaler.cli.options import Config, Json, chosen, group
 from autoscaler.cli.phrases import ago, moment_of, stamp
 from autoscaler.cli.tables import print_pairs, print_rows
@@ -157,7 +157,8 @@ def _newest_tries(found: list[Found]) -> list[Found]:
 
 def _readable(found: Found) -> DeadLetter:
     if found.letter is None:
-        raise CommandError(found.problem, "It cannot be put back.", found.name)
+        remedy = f"Read it with `autoscaler dlq show {found.name}`; it cannot be put back."
+        raise CommandError(found.problem, remedy, found.name)
     return found.letter
 
 
@@ -165,7 +166,8 @@ def _origin(configuration: Configuration, found: Found, key: str | None) -> tupl
     letter = _readable(found)
     topic = next((t for t in INPUTS if topic_name(configuration.stream.prefix, t) == letter.topic), None)
     if topic is None:
-        raise CommandError(f"it came from {letter.topic}, which is no input topic here", "", found.name)
+        what = f"it came from {letter.topic}, which is no input topic here"
+        raise CommandError(what, "Correct stream.prefix, or name that installation's file with -c.", found.name)
     home = key.encode() if key else letter.key
     if not home:
         raise CommandError("the message had no key", "Name its service with --key SERVICE.", found.name)
@@ -206,10 +208,11 @@ def _found(place: Place, message: Message) -> Found:
 
 
 def _place(name: str) -> tuple[int, int]:
-    partition, slash, offset = name.partition("/")
-    if not slash or not (partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()):
+    before, _, after = name.partition("/")
+    partition, offset = whole_number(before), whole_number(after)
+    if partition is None or offset is None:
         raise wrong_usage("is no letter's name", "Write it as `dlq list` does, such as 3/17.", name[:40])
-    return int(partition), int(offset)
+    return partition, offset
 
 
 def _key(letter: DeadLetter) -> str:

@@ -15,7 +15,6 @@ import typer
 from autoscaler.cli.context import (
     EXIT_DONE,
     EXIT_USAGE,
-    CommandError,
     configuration_path,
     ending,
     load_plugins,
@@ -25,6 +24,7 @@ from autoscaler.cli.context import (
     problem_text,
     read_configuration,
     say,
+    wrong_usage,
 )
 from autoscaler.cli.options import Config, Json, chosen, group
 from autoscaler.cli.tables import print_rows
@@ -200,9 +200,8 @@ def _schema(
             path = directory / "configuration.schema.json"
             path.write_text(json.dumps(configuration_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         except OSError as error:
-            raise CommandError(
-                f"cannot be written ({error.strerror})", "Name another directory.", str(directory)
-            ) from error
+            what = f"cannot be written ({error.strerror})"
+            raise wrong_usage(what, "Name another directory.", str(directory)) from error
         written.append(path)
         if as_json:
             print_json({"written": [str(one) for one in written]})

@@ -118,10 +118,10 @@ async def entries_backwards(client: StreamClient, partition: int, service: str |
         end, step = start, step * 4
 
 
-async def newest_decision(client: StreamClient, service: str, before: float | None = None) -> Entry | None:
-    """The last record of the service that decided something, at or before a moment where one is given."""
+async def newest_decision(client: StreamClient, service: str) -> Entry | None:
+    """The last record of the service that decided something."""
     async for entry in entries_backwards(client, partition_of(service.encode(), client.partitions), service):
-        if is_decision(entry.event) and (before is None or entry.at <= before):
+        if is_decision(entry.event):
             return entry
     return None
 

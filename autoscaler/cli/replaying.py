@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoscaler.cli.context import ending, open_configuration, print_json, read_configuration, say, wrong_usage
+from autoscaler.cli.context import (
+    CommandError,
+    ending,
+    open_configuration,
+    print_json,
+    read_configuration,
+    say,
+    write_output,
+    wrong_usage,
+)
 from autoscaler.cli.options import Config, Json, chosen
 from autoscaler.cli.phrases import moment_of, stamp
 from autoscaler.cli.tables import print_pairs, print_rows
@@ -56,10 +65,9 @@ def _replay(
         else:
             recording, states = asyncio.run(_read(recorded_with, moment_of(since or "", "--from")))
         if record is not None:
-            record.write_text("\n".join(recording_lines(recording)) + "\n", encoding="utf-8")
-            say(f"written: {record}")
+            write_output(record, "\n".join(recording_lines(recording)) + "\n")
         if recording.begins_at is None:
-            raise wrong_usage("nothing is recorded", "Begin earlier.", str(file or since))
+            raise CommandError("nothing is recorded", "Begin earlier, or name another file.", str(file or since))
         replayed = _replayed(recording, states, policy or chosen(context, config), recorded_with)
         if as_json:
             print_json(_document(replayed))

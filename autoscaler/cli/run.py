@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
@@ -15,6 +14,8 @@ import typer
 
 from autoscaler.cli.context import EXIT_DONE, EXIT_FAILED, CommandError, Opened, fail, open_configuration
 from autoscaler.cli.logs_setup import set_up_logging
+from autoscaler.cli.options import Config, chosen
+from autoscaler.configuration.complaints import what_and_remedy
 from autoscaler.errors import AutoscalerError, StreamError, TargetError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def run(
         context: typer.Context,
-        config: Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.")] = None,
+        config: Config = None,
         observe: Annotated[
             bool, typer.Option("--observe", help="Decide and record beside the live members; act on nothing.")
         ] = False,
@@ -48,7 +49,7 @@ def register(app: typer.Typer) -> None:
         try:
             set_up_logging(log_level, log_format)
             failpoints.arm(os.environ.get("AUTOSCALER_FAILPOINT", ""))
-            opened = open_configuration(config or context.obj)
+            opened = open_configuration(chosen(context, config))
             asyncio.run(_serve(opened, observe=observe))
         except AutoscalerError as error:
             fail(error, as_json=False)
@@ -80,7 +81,7 @@ async def _serve(opened: Opened, *, observe: bool) -> None:
         refuse_second_owner((observing(configuration) if observe else configuration).stream)
     except StreamError as error:
         opened.plugins.kill()
-        raise CommandError(str(error).removesuffix("."), path="stream.path") from error
+        raise CommandError(*what_and_remedy(str(error)), "stream.path") from error
     # An observer has a group of its own, and takes no live member's id.
     named = replace(configuration, cluster=group_of(configuration, observe=observe))
     held = hold_member(named, lock_directory(configuration, os.environ))

@@ -290,14 +290,13 @@ def replica_documents(state: ServiceState, pool: PoolView | None) -> list[dict[s
                 "displaces": list(wanted.displaces),
             }
         )
-    for slot, revision, attempt in sorted(seen):
-        shown = seen[slot, revision, attempt]
+    for _, shown in sorted(seen.items()):
         documents.append(
             {
-                "name": f"s{slot}.r{revision}.{attempt}",
-                "slot": slot,
-                "revision": revision,
-                "attempt": attempt,
+                "name": label_of(shown),
+                "slot": shown.slot,
+                "revision": shown.revision,
+                "attempt": shown.attempt,
                 "host": shown.host,
                 "condition": "exited" if shown.condition == "exited" else "leaving",
                 "since": _moment(shown.started_at),

@@ -59,7 +59,7 @@ def _audit(
         raise SystemExit(code)
 
 
-async def _known(client: StreamClient, configuration: Configuration, service: str | None) -> None:
+async def _refuse_unknown(client: StreamClient, configuration: Configuration, service: str | None) -> None:
     if service is None or service in configuration.services:
         return
     if service not in (await snapshot(client, service)).states:
@@ -70,7 +70,7 @@ async def _print(
     configuration: Configuration, service: str | None, since: float, *, follow: bool, as_json: bool
 ) -> None:
     async with opened_client(configuration) as client:
-        await _known(client, configuration, service)
+        await _refuse_unknown(client, configuration, service)
         trail = entries(client, service, follow=follow, since=since)
         if follow or service is not None:
             async for entry in trail:
@@ -102,7 +102,7 @@ def line_of(entry: Entry) -> str:
 
 async def _verify(configuration: Configuration, service: str | None, *, as_json: bool) -> int:
     async with opened_client(configuration) as client:
-        await _known(client, configuration, service)
+        await _refuse_unknown(client, configuration, service)
         outcome = await verify(client, service)
     for report in outcome.reports:
         if as_json:

@@ -22,7 +22,7 @@ def parse_duration(text: str | int) -> float:
     if isinstance(text, int) and not isinstance(text, bool):
         if text == 0:
             return 0.0
-        raise ValueError(f"a duration needs a unit: write {text}s")
+        raise ValueError(f"a duration needs a unit; write {text}s")
     cleaned = str(text).strip()
     if cleaned == "0":
         return 0.0
@@ -30,7 +30,7 @@ def parse_duration(text: str | int) -> float:
         raise ValueError("not a duration; write it as 30s, 5m, 1h30m or 250ms")
     total = sum((Fraction(n) * _UNITS_S[unit] for n, unit in _DURATION_PART.findall(cleaned)), Fraction(0))
     if total > 366 * 86400:
-        raise ValueError("longer than a year")
+        raise ValueError("longer than a year; write at most 366d")
     return float(total)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field
 
+from autoscaler.core.records import Verdict
 from autoscaler.events.revision_model import STRICT
 
 HEX64 = r"^[0-9a-f]{64}$"
@@ -80,21 +81,7 @@ class AuditData(BaseModel):
     partition: int = Field(ge=0)
     token: int = Field(ge=0)
     kind: str
-    verdict: (
-        Literal[
-            "applied",
-            "unchanged",
-            "rolled_back",
-            "superseded",
-            "refused",
-            "rejected",
-            "failed",
-            "expired",
-            "duplicate",
-            "accepted",
-        ]
-        | None
-    )
+    verdict: Verdict | None
     terminal: bool
     reason: ReasonModel
     before: StandpointModel

@@ -109,7 +109,8 @@ def read_recording(path: Path) -> Recording:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         what = f"cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}"
-        raise ConfigurationError([Problem("recording", what, "", 0, str(path))]) from error
+        remedy = "Name what `replay --record` or `audit --json` wrote."
+        raise ConfigurationError([Problem("recording", what, remedy, 0, str(path))]) from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

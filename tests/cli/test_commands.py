@@ -124,8 +124,10 @@ def test_retired_service_has_no_replicas_and_takes_no_event(live: Project) -> No
     ("arguments", "said"),
     [
         pytest.param(["scale", "shop", "many"], "many: neither a number of replicas nor auto.", id="text"),
+        pytest.param(["scale", "shop", "9" * 5000], "9999: neither a number of replicas nor auto.", id="digits"),
         pytest.param(["scale", "shop", "--", "-1"], "-1: neither a number of replicas nor auto.", id="negative"),
         pytest.param(["scale", "shop", "3", "--for", "30"], "--for: not a duration. Write it as 30s", id="unit"),
+        pytest.param(["scale", "shop", "3", "--for", "9999d"], "--for: longer than a year. Write at most", id="year"),
         pytest.param(["freeze", "shop", "--scope", "world"], "--scope: is neither update nor all.", id="scope"),
         pytest.param(["pause", "shop", "--timeout", "0"], "--timeout: must be longer than nothing", id="timeout"),
         pytest.param(["rollback", "shop", "--to", "0"], "--to", id="revision"),

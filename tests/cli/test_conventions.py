@@ -145,6 +145,20 @@ def test_stream_that_is_away_is_no_traceback(project: Project) -> None:
     assert result.exit_code == 1, result.stderr
     assert "Check `stream:` in the configuration, and that the stream is up." in result.stderr
     assert "Traceback" not in result.stderr
+    told = json.loads(project.call("status", "--json").stderr)
+    assert "no broker could be reached" in told["error"]
+    assert told["remedy"] == "Check brokers and security.protocol."
+
+
+def test_option_without_the_one_that_it_belongs_to_is_wrong_usage() -> None:
+    result = call("demo", "--image", "python:3", "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    told = {
+        "error": "has a meaning with --docker alone",
+        "path": "--image",
+        "remedy": "Give --docker, or leave it out.",
+    }
+    assert json.loads(result.stderr) == told
 
 
 def test_version_is_printed() -> None:

@@ -55,10 +55,22 @@ def test_what_cannot_be_reached_is_wrong_and_exits_1(project: Project) -> None:
     assert all(finding["remedy"] for finding in found.values() if finding["grade"] == "wrong")
 
 
+def test_a_query_without_a_sample_is_named_and_the_others_count(project: Project, prometheus_url: str) -> None:
+    queries = "{shop: {a: vector(1), b: 'nobody{}', c: '1 +'}}"
+    with Path(project.file).open("a") as file:
+        file.write(f'metrics: {{prometheus: [{{url: "{prometheus_url}", every: 5s, queries: {queries}}}]}}\n')
+    found = findings(project)
+    assert (found[prometheus_url]["grade"], found[prometheus_url]["text"]) == ("ok", "answers with 1 samples")
+    assert (found["shop.b"]["grade"], found["shop.b"]["text"]) == ("look", "gives no sample: no series")
+    assert found["shop.c"]["text"].startswith("gives no sample: refused: ")
+    assert found["shop.b"]["remedy"] == found["shop.c"]["remedy"] == "Correct its query under metrics.prometheus."
+
+
 def test_what_waits_for_somebody_is_named(at_rest: Project) -> None:
     file = Path(at_rest.file)
     file.write_text(file.read_text().replace("server.py, one]", "server.py, other]"))
     assert findings(at_rest)["shop"]["text"].startswith("edited: the configuration's revision was changed")
+    assert findings(at_rest)["shop"]["remedy"] == "See `autoscaler status shop`."
 
 
 def test_wrong_configuration_is_told_as_by_every_command(project: Project) -> None:

@@ -63,6 +63,7 @@ def test_letter_that_is_put_back_counts_its_tries(live: Project, letter: dict[st
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        pytest.param(["show", "0/" + "9" * 5000], 2, "9999: is no letter's name.", id="digits"),
         pytest.param(["show", "seventeen"], 2, "seventeen: is no letter's name.", id="name"),
         pytest.param(["show", "0/99999"], 1, "0/99999: there is no such letter.", id="offset"),
         pytest.param(["show", "77/0"], 1, "77/0: there is no such letter.", id="partition"),

@@ -105,7 +105,7 @@ def test_schema_writes_the_contract_and_the_configurations(tmp_path: Path) -> No
 def test_schema_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = call("schema", str(tmp_path / "file" / "below"))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "cannot be written" in result.stderr
 
 

@@ -63,7 +63,7 @@ def test_host_actions_that_are_not_there_and_hosts_that_are_not_known_say_so(liv
     assert live.call("hosts", "dance").exit_code == 2
     assert "the host is missing" in live.call("hosts", "drain").stderr
     result = live.call("hosts", "drain", "lokal")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert 'lokal: is no host of this configuration. Did you mean "local"?' in result.stderr
 
 

@@ -35,7 +35,7 @@ SERVICE_CASES = {
     ),
     "duration without unit": (
         "scaling: {idle: 30}",
-        f"{AT}.scaling.idle: a duration needs a unit: write 30s.",
+        f"{AT}.scaling.idle: a duration needs a unit. Write 30s.",
     ),
     "duration of nonsense": (
         "scaling: {idle: soon}",

@@ -181,6 +181,8 @@ def test_tune_on_the_command_line(trace: Path) -> None:
         pytest.param(["simulate", "--trace", "no.csv"], "cannot be read", id="no such file"),
         pytest.param(["compare", "--traces", "nowhere"], "no CSV file in nowhere", id="no directory"),
         pytest.param(["compare", "--policies", "hpa_v3"], "Did you mean hpa_v2", id="no policy"),
+        pytest.param(["simulate", "--trace", "x", "--html", "no/x"], "no/x: cannot be written", id="no place"),
+        pytest.param(["simulate", "--trace", "x", "--png", "no/x"], "Name another file.", id="no place for a picture"),
         pytest.param(["simulate", "--trace", "x", "--with", "lack_cost"], "no KEY=VALUE", id="no value"),
     ],
 )

@@ -96,6 +96,23 @@ def test_a_line_that_is_none_says_which(lived: Project, tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "events.jsonl:1 recording: neither a message nor an event of ours" in result.stderr
     assert lived.call("replay").exit_code == 2
+    missing = lived.call("replay", str(tmp_path / "none"))
+    assert missing.exit_code == 2
+    assert "No such file or directory. Name what `replay --record` or `audit --json` wrote." in missing.stderr
+
+
+def test_a_recording_of_nothing_is_nothing_found(lived: Project, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n")
+    result = lived.call("replay", str(file))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "nothing is recorded. Begin earlier, or name another file." in result.stderr
+
+
+def test_a_recording_that_cannot_be_written_is_said(lived: Project, tmp_path: Path) -> None:
+    result = lived.call("replay", "--from", "1h", "--record", str(tmp_path / "none" / "events.jsonl"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cannot be written (No such file or directory). Name another file." in result.stderr
 
 
 def test_differences_are_told_by_event() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoscaler.cli.context import EXIT_DONE, EXIT_FAILED, fail, print_json
+from autoscaler.cli.context import EXIT_DONE, EXIT_FAILED, fail, print_json, wrong_usage
 from autoscaler.errors import AutoscalerError
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def register(app: typer.Typer) -> None:
         from autoscaler.cli.demo.story import Wishes
 
         wishes = Wishes(_listed(kafka), _listed(docker), image, keep)
-        if image and not wishes.engines:
-            raise typer.BadParameter("--image has a meaning with --docker only")
         try:
+            if image and not wishes.engines:
+                raise wrong_usage("has a meaning with --docker alone", "Give --docker, or leave it out.", "--image")
             code = asyncio.run(_show(wishes, as_json=as_json))
         except AutoscalerError as error:
             fail(error, as_json=as_json)
