@@ -10,8 +10,9 @@ from tests.cli.instance import Project, eventually
 
 
 def test_scale_holds_until_auto(live: Project) -> None:
+    before = live.json("status", "search")["desired"]
     done = live.call("scale", "search", "3", "--reason", "sale starts")
-    assert (done.exit_code, done.stdout) == (0, "applied: 1 -> 3 replicas until scale auto: sale starts\n")
+    assert (done.exit_code, done.stdout) == (0, f"applied: {before} -> 3 replicas until scale auto: sale starts\n")
     shown = eventually(lambda: (s := live.json("status", "search"))["actual"] == 3 and s)
     assert shown["override"] == {"replicas": 3, "until": None, "by": shown["override"]["by"]}
     assert live.call("scale", "search", "3").stdout == "unchanged: 3 replicas are wanted already\n"
