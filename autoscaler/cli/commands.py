@@ -44,12 +44,12 @@ def register(app: typer.Typer) -> None:
     app.command("scale", no_args_is_help=True)(_scale)
     app.command("rollback", no_args_is_help=True)(_rollback)
     app.command("pause", no_args_is_help=True)(_pause)
-    _plain(app, "resume", "Let the paused rollout of a service go on.", SHORT)
-    _plain(app, "promote", "Take the revision under way for stable before its soak ends.", SHORT)
-    _plain(app, "abort", "Stop the rollout in flight and go back to the revision before it.", LONG)
-    _plain(app, "approve", "Let go on what was rejected, halted or held for a failure.", SHORT)
+    _add_plain(app, "resume", "Let the paused rollout of a service go on.", SHORT)
+    _add_plain(app, "promote", "Take the revision under way for stable before its soak ends.", SHORT)
+    _add_plain(app, "abort", "Stop the rollout in flight and go back to the revision before it.", LONG)
+    _add_plain(app, "approve", "Let go on what was rejected, halted or held for a failure.", SHORT)
     app.command("freeze", no_args_is_help=True)(_freeze)
-    _plain(app, "unfreeze", "End a freeze.", SHORT)
+    _add_plain(app, "unfreeze", "End a freeze.", SHORT)
     app.command("retire", no_args_is_help=True)(_retire)
 
 
@@ -157,7 +157,7 @@ def _retire(
     _end(code)
 
 
-def _plain(app: typer.Typer, name: str, text: str, patience: str) -> None:
+def _add_plain(app: typer.Typer, name: str, text: str, patience: str) -> None:
     def command(
         context: typer.Context,
         service: Service,

@@ -112,15 +112,15 @@ def open_configuration(given: Path | None, cache_dir: Path | None = None, *, in_
 
 def _with_plugins(loaded: Loaded, *, in_process: bool) -> tuple[Loaded, PluginHost, list[Problem]]:
     plugins = load_plugins(loaded.configuration, in_process=in_process)
-    problems = plugin_problems(loaded, plugins)
+    problems = _plugin_problems(loaded, plugins)
     try:
-        loaded = with_options(loaded, validator_of(plugins))
+        loaded = with_options(loaded, _validator_of(plugins))
     except ConfigurationError as error:
         problems += error.problems
     return loaded, plugins, problems
 
 
-def plugin_problems(loaded: Loaded, plugins: PluginHost) -> list[Problem]:
+def _plugin_problems(loaded: Loaded, plugins: PluginHost) -> list[Problem]:
     """What is wrong with the plugins, with the place of the line that names each."""
     found = []
     named = loaded.configuration.plugins
@@ -134,7 +134,7 @@ def plugin_problems(loaded: Loaded, plugins: PluginHost) -> list[Problem]:
     return found
 
 
-def validator_of(plugins: PluginHost) -> ValidateOptions:
+def _validator_of(plugins: PluginHost) -> ValidateOptions:
     """What `load` asks about each ``with:``."""
 
     def validate(use: str, given: Mapping[str, object], hook: str) -> tuple[Mapping[str, object], list[Complaint]]:
@@ -149,7 +149,7 @@ def load_plugins(configuration: Configuration, *, in_process: bool = False) -> P
     """The plugins that the configuration names and the policies that its services use."""
     uses = {
         use.use
-        for settings in distinct_settings(configuration)
+        for settings in _distinct_settings(configuration)
         for use in (
             *settings.listed,
             *settings.guards.plugins,
@@ -162,7 +162,7 @@ def load_plugins(configuration: Configuration, *, in_process: bool = False) -> P
     return PluginHost.load(configuration.plugins, configuration.directory, sorted(uses), trusted, os.environ)
 
 
-def distinct_settings(configuration: Configuration) -> list[Any]:
+def _distinct_settings(configuration: Configuration) -> list[Any]:
     """Each distinct settings object once; services by template share one."""
     return list({id(settings): settings for settings in configuration.services.values()}.values())
 
@@ -213,7 +213,7 @@ def problem_document(problem: Problem) -> dict[str, Any]:
     }
 
 
-def error_document(error: AutoscalerError) -> dict[str, Any]:
+def _error_document(error: AutoscalerError) -> dict[str, Any]:
     """An error as JSON: what is wrong, where, what to do; of a configuration the first problem, and all of them."""
     if isinstance(error, ConfigurationError) and error.problems:
         documents = [problem_document(problem) for problem in error.problems]
@@ -242,7 +242,7 @@ def exit_code(error: AutoscalerError) -> int:
 def fail(error: AutoscalerError, *, as_json: bool) -> NoReturn:
     """End with the error's words and its exit code."""
     if as_json:
-        say(json.dumps(error_document(error), ensure_ascii=False))
+        say(json.dumps(_error_document(error), ensure_ascii=False))
     elif isinstance(error, ConfigurationError):
         for problem in error.problems:
             say(f"autoscaler: {problem_text(problem)}")

@@ -47,7 +47,7 @@ Time = Annotated[
 ]
 
 
-def default_source() -> str:
+def _default_source() -> str:
     """``/cli/<user>``."""
     try:
         user = getpass.getuser()
@@ -58,7 +58,7 @@ def default_source() -> str:
 
 def new_ref(source: str | None, id_: str | None) -> EventRef:
     """The identity of an event to send, made where it was not given."""
-    return EventRef(source or default_source(), id_ or uuid.uuid4().hex)
+    return EventRef(source or _default_source(), id_ or uuid.uuid4().hex)
 
 
 def register(app: typer.Typer) -> None:

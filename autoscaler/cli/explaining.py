@@ -17,7 +17,7 @@ from autoscaler.cli.context import CommandError, ending, print_json, read_config
 from autoscaler.cli.latest_samples import Latest, latest_samples
 from autoscaler.cli.options import Config, Json, Service, chosen
 from autoscaler.cli.phrases import age_text, ago, moment_of, stamp
-from autoscaler.cli.pool import PROCESSES
+from autoscaler.cli.pool import PROCESS_HOST
 from autoscaler.cli.reading import Entry, entries_backwards, is_decision, snapshot
 from autoscaler.cli.service_view import decision_document, notes_of, operation_text, revision_text
 from autoscaler.cli.shadows_shown import shadow_documents, shadow_rows, shadows_of
@@ -86,7 +86,7 @@ def _hosts_of(configuration: Configuration, service: str) -> set[str]:
     if settings is None:
         return set()
     target = configuration.targets[settings.target]
-    return {PROCESSES} if target.kind == "process" else {host.name for host in target.hosts}
+    return {PROCESS_HOST} if target.kind == "process" else {host.name for host in target.hosts}
 
 
 async def _read(configuration: Configuration, service: str, moment: float | None) -> Story:
@@ -115,7 +115,7 @@ async def _read(configuration: Configuration, service: str, moment: float | None
     return Story(state, checkpoint, decision, evaluation, tuple(latest))
 
 
-def winner_of(evaluation: Entry) -> str:
+def _winner_of(evaluation: Entry) -> str:
     """The label of the policy that won; empty where the record does not say."""
     conclusion = evaluation.data.get("changes", {}).get("conclusion")
     return str(conclusion["winner"]) if isinstance(conclusion, Mapping) else ""
@@ -124,7 +124,7 @@ def winner_of(evaluation: Entry) -> str:
 def _document(configuration: Configuration, story: Story, now: float) -> dict[str, Any]:
     evaluation = decision_document(story.evaluation)
     if evaluation is not None and story.evaluation is not None:
-        evaluation["winner"] = winner_of(story.evaluation)
+        evaluation["winner"] = _winner_of(story.evaluation)
     return {
         "service": story.state.service,
         "desired": story.state.demand,
@@ -199,7 +199,7 @@ def _tell_decision(title: str, entry: Entry, now: float) -> None:
 
 def _tell_evaluation(entry: Entry) -> None:
     data = entry.data
-    winner = winner_of(entry)
+    winner = _winner_of(entry)
     inputs = [
         (
             " ",

@@ -29,7 +29,7 @@ class Feeds:
 
     def __init__(self, configuration: Configuration, member: Member) -> None:
         self._member = member
-        self._source = f"/eventscaler/{configuration.cluster}/{member.parts.member_id}"
+        self._event_source = f"/eventscaler/{configuration.cluster}/{member.parts.member_id}"
         clock = member.parts.clock.wall
         self._sources: list[MetricsSource] = [*prometheus_sources(configuration), *lag_sources(configuration, clock)]
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,7 +81,7 @@ class Feeds:
 
     async def _publish(self, service: str, samples: Sequence[PolledSample]) -> None:
         listed = [_as_sample(sample) for sample in samples]
-        value = samples_event(service, listed, self._source, id=samples[0].id)
+        value = samples_event(service, listed, self._event_source, id=samples[0].id)
         await self._member.parts.client.publish(Topic.METRICS, service.encode(), value, STRUCTURED_HEADERS)
 
 

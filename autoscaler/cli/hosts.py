@@ -25,7 +25,7 @@ from autoscaler.cli.context import (
 from autoscaler.cli.emitting import new_ref
 from autoscaler.cli.options import Config, Json, chosen
 from autoscaler.cli.phrases import seconds_of
-from autoscaler.cli.pool import PROCESSES, PoolView, look, opened_targets
+from autoscaler.cli.pool import PROCESS_HOST, PoolView, look, opened_targets
 from autoscaler.cli.reading import snapshot
 from autoscaler.cli.tables import print_rows
 from autoscaler.cli.waiting import Settled, publish_and_wait
@@ -73,7 +73,7 @@ def _hosts(
         if action not in HOST_COMMANDS:
             raise wrong_usage("there is no such action", "Write drain, cordon or uncordon.", f"hosts {action[:40]}")
         known = [host.name for target in configuration.targets.values() for host in target.hosts]
-        known += [PROCESSES for target in configuration.targets.values() if target.kind == "process"]
+        known += [PROCESS_HOST for target in configuration.targets.values() if target.kind == "process"]
         if name is None:
             raise wrong_usage("the host is missing", f"Write `autoscaler hosts {action} NAME`.", f"hosts {action}")
         if name not in known:
@@ -92,7 +92,7 @@ async def _tell_all(
     configuration: Configuration, action: str, fields: Mapping[str, Any], timeout_s: float, *, as_json: bool
 ) -> int:
     async with opened_client(configuration, looks=False) as client:
-        told = [_tell(client, subject, action, fields, timeout_s) for subject in subjects(client.partitions)]
+        told = [_tell(client, subject, action, fields, timeout_s) for subject in _subjects(client.partitions)]
         settled = await asyncio.gather(*told)
     worst = max(settled, key=lambda one: one.exit_code)
     counts = {one.verdict or "timeout": 0 for one in settled}
@@ -115,7 +115,7 @@ async def _tell(
     return settled
 
 
-def subjects(partitions: int) -> list[str]:
+def _subjects(partitions: int) -> list[str]:
     """A subject for each partition, in their order: the first of ``hosts-0``, ``hosts-1`` ... that belongs there."""
     found: dict[int, str] = {}
     number = 0

@@ -17,7 +17,7 @@ LOOK_S = 3.0
 """How long the hosts may take; what has not answered by then counts as unknown."""
 CLOSE_S = 2.0
 
-PROCESSES = "local"
+PROCESS_HOST = "local"
 """The one host of a process target."""
 
 

@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command("plugins")(_plugins)
     app.command("schema")(_schema)
     family = group("The six topics of the stream.")
-    family.command("create")(_create)
+    family.command("create")(_create_topics)
     app.add_typer(family, name="topics")
 
 
@@ -210,7 +210,7 @@ def _schema(
                 typer.echo(one)
 
 
-def _create(
+def _create_topics(
     context: typer.Context,
     observe: Annotated[bool, typer.Option("--observe", help="Those that `run --observe` writes.")] = False,
     config: Config = None,

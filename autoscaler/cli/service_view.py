@@ -112,7 +112,7 @@ def notes_of(state: ServiceState, settings: ServiceSettings | None, now: float) 
     if state.override is not None:
         ends = until_text(state.override.until, now, "until scale auto")
         notes.append(f"override: {state.override.replicas} replicas {ends}, by {state.override.event.source}")
-    notes += planned_notes(state, settings, now)
+    notes += _planned_notes(state, settings, now)
     freeze = state.freeze
     if freeze is not None and (freeze.until is None or freeze.until > now):
         ends = until_text(freeze.until, now, "until unfreeze")
@@ -143,7 +143,7 @@ def notes_of(state: ServiceState, settings: ServiceSettings | None, now: float) 
     return notes
 
 
-def planned_notes(state: ServiceState, settings: ServiceSettings | None, now: float) -> list[str]:
+def _planned_notes(state: ServiceState, settings: ServiceSettings | None, now: float) -> list[str]:
     """Overrides that wait for their beginning, and the windows of the configuration that cover this moment."""
     notes = []
     for one in state.scheduled:

@@ -86,12 +86,12 @@ def _print_entry(entry: Entry, *, as_json: bool, flush: bool) -> None:
     if entry.problem:
         say(f"note: {entry.problem}")
         return
-    sys.stdout.write((entry.value.decode() if as_json else line_of(entry)) + "\n")
+    sys.stdout.write((entry.value.decode() if as_json else _line_of(entry)) + "\n")
     if flush:
         sys.stdout.flush()
 
 
-def line_of(entry: Entry) -> str:
+def _line_of(entry: Entry) -> str:
     """A record as one line: time, service, seq, kind, verdict, words."""
     data = entry.data
     kind, verdict = data["kind"], data["verdict"] or "-"

@@ -45,7 +45,7 @@ def pretended(configuration: Configuration) -> dict[str, Target]:
     }
 
 
-def router_of(configuration: Configuration, others: Callable[[], bool] = lambda: False) -> Router | None:
+def _router_of(configuration: Configuration, others: Callable[[], bool] = lambda: False) -> Router | None:
     """What carries the requests of the services that have a route; None where none has. ``others``: whether another
     member runs on this machine."""
     routes = {name: s.route for name, s in configuration.services.items() if s.route is not None}
@@ -133,6 +133,6 @@ def member_parts(
         client=client_for(stream, group),
         targets=pretended(configuration) if observe else targets_of(configuration),
         plugins=opened.plugins,
-        router=None if observe else router_of(configuration, others),
+        router=None if observe else _router_of(configuration, others),
         observes=observe,
     )
