@@ -157,8 +157,9 @@ async def _prometheus(configuration: Configuration) -> AsyncIterator[Finding]:
         except (TargetError, TimeoutError) as error:
             yield _unanswered(settings.url, error, SOURCE_S, "Check the url under metrics.prometheus.")
         else:
-            remedy = "" if samples else PROMETHEUS_REMEDY
-            yield Finding("ok" if samples else "look", settings.url, f"answers with {len(samples)} samples", remedy)
+            asked = sum(len(queries) for queries in settings.queries.values())
+            text = f"answers; {len(samples)} of {asked} queries give a sample"
+            yield Finding("ok" if samples else "look", settings.url, text, "" if samples else PROMETHEUS_REMEDY)
             for (service, metric), why in sorted(source.problems.items()):
                 what, remedy = what_and_remedy(why)
                 yield Finding("look", f"{service}.{metric}", f"gives no sample: {what}", remedy or PROMETHEUS_REMEDY)
@@ -189,7 +190,7 @@ def _lag(settings: KafkaLagSettings, found: TopicLag) -> Finding:
     if not found.committed:
         counts = f"group {settings.group} has committed nothing on {topic}, which counts as a lag of {found.lag}"
         return Finding("look", about, counts, "Correct group under metrics.kafka, or start a consumer of it.")
-    behind = f"is {found.lag} messages behind on {found.behind} of them" if found.lag else "is up to date"
+    behind = f"is behind by {found.lag}, on {found.behind} of them" if found.lag else "is up to date"
     return Finding("ok", about, f"group {settings.group} on {topic}: {behind}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -22,6 +23,10 @@ app = typer.Typer(
 )
 
 
+SILENT_LOGS = ("autoscaler", "aiokafka", "docker", "urllib3")
+"""Whose log a command does not show: what they fail at comes as an error of ours. `run` logs as it is told to."""
+
+
 def _show_version(value: bool) -> None:  # noqa: FBT001 - the callback of an option
     if value:
         import autoscaler
@@ -39,6 +44,11 @@ def _root(
     ] = False,
 ) -> None:
     context.obj = config
+    for name in SILENT_LOGS:
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            # Without any handler Python itself writes warnings to stderr, between the lines of a command.
+            logger.addHandler(logging.NullHandler())
 
 
 def main() -> None:

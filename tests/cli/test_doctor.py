@@ -60,7 +60,10 @@ def test_a_query_without_a_sample_is_named_and_the_others_count(project: Project
     with Path(project.file).open("a") as file:
         file.write(f'metrics: {{prometheus: [{{url: "{prometheus_url}", every: 5s, queries: {queries}}}]}}\n')
     found = findings(project)
-    assert (found[prometheus_url]["grade"], found[prometheus_url]["text"]) == ("ok", "answers with 1 samples")
+    assert (found[prometheus_url]["grade"], found[prometheus_url]["text"]) == (
+        "ok",
+        "answers; 1 of 3 queries give a sample",
+    )
     assert (found["shop.b"]["grade"], found["shop.b"]["text"]) == ("look", "gives no sample: no series")
     assert found["shop.c"]["text"].startswith("gives no sample: refused: ")
     assert found["shop.b"]["remedy"] == found["shop.c"]["remedy"] == "Correct its query under metrics.prometheus."

@@ -70,7 +70,7 @@ def test_the_lag_of_a_group_is_asked_and_told(project: Project, kafka_broker: Ka
     asyncio.run(send_and_read(str(kafka_broker), topic, f"{topic}-workers", sent=5, read=2))
     polling(project, an_entry(str(kafka_broker), f"{topic}-workers", topic, more=", offset_reset: earliest"))
     told = findings(project)[f"{topic}-workers/{topic}"]
-    text = f"group {topic}-workers on topic {topic}, 2 partitions: is 3 messages behind on 1 of them"
+    text = f"group {topic}-workers on topic {topic}, 2 partitions: is behind by 3, on 1 of them"
     assert (told["grade"], told["text"], told["remedy"]) == ("ok", text, "")
 
 
