@@ -1,9 +1,9 @@
 """Several policies' votes to one wish, by the rule that the service names. Called by `evaluate`, the engine and
 `explain`. Pure.
 
-Rules: only a policy that proposes replicas or holds counts; a hold wishes today's demand. An unknown vote wishes
-today's demand as well, and while there is one, no rule comes to less than that: unknown never lowers, nor does what
-stands in for an unknown signal. A floor counts beside any rule.
+Rules: only a policy that proposes replicas or holds counts; a hold wishes the demand that it was told of. An unknown
+vote wishes today's demand, and while there is one, no rule comes to less than that: unknown never lowers, nor does
+what stands in for an unknown signal. A floor counts beside any rule.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ class Wish:
     code: str
 
 
-def combine(votes: Iterable[PolicyVote], demand: int, scaling: Scaling) -> Wish | None:
-    """The combined wish of the scaling votes, or None where no policy has an opinion. Ties: the first policy listed."""
+def combine(votes: Iterable[PolicyVote], demand: int, scaling: Scaling, told: int | None = None) -> Wish | None:
+    """The combined wish of the scaling votes, or None where no policy has an opinion. Ties: the first policy listed.
+
+    ``told``: the demand that policies knew of, where budgets allow less than ``demand``.
+    """
+    held = demand if told is None else told
     counted: list[Wish] = []
     floor: Wish | None = None
     policies = 0
     for vote in votes:
-        wish = _wish_of(vote, demand)
+        wish = _wish_of(vote, demand, held)
         if vote.floor:
             floor = wish
             continue
@@ -83,10 +87,10 @@ def _replicas(wish: Wish) -> int:
     return wish.to
 
 
-def _wish_of(vote: PolicyVote, demand: int) -> Wish | None:
+def _wish_of(vote: PolicyVote, demand: int, held: int) -> Wish | None:
     if vote.rollback:
         return None
-    wish = _plain_wish(vote, demand)
+    wish = _plain_wish(vote, demand, held)
     if wish is None or not (vote.stand_in or vote.at_least):
         return wish
     least = max(demand, vote.at_least)
@@ -97,14 +101,14 @@ def _wish_of(vote: PolicyVote, demand: int) -> Wish | None:
     return Wish(demand, vote.policy, f"{vote.stand_in or wish.text}: never lowers", "unknown")
 
 
-def _plain_wish(vote: PolicyVote, demand: int) -> Wish | None:
+def _plain_wish(vote: PolicyVote, demand: int, held: int) -> Wish | None:
     if vote.unknown:
         return Wish(demand, vote.policy, vote.unknown, "unknown")
     proposal = vote.proposal
     if isinstance(proposal, Scale):
         return Wish(proposal.to, vote.policy, proposal.reason, "wish")
     if isinstance(proposal, Hold):
-        return Wish(demand, vote.policy, proposal.reason, "hold")
+        return Wish(held, vote.policy, proposal.reason, "hold")
     return None
 
 

@@ -100,7 +100,7 @@ def _scale(draft: Draft, settings: ServiceSettings, command: ControlArrived, wor
         return
     override = Override(command.replicas, until, command.event)
     same = state.override is not None and (state.override.replicas, state.override.until) == (override.replicas, until)
-    if same and state.demand == command.replicas:
+    if same and state.asking == command.replicas:
         _unchanged(draft, command, f"{command.replicas} replicas are wanted already")
         return
     ends = f" for {command.for_s:g} s" if command.for_s is not None else " until scale auto"
@@ -108,7 +108,7 @@ def _scale(draft: Draft, settings: ServiceSettings, command: ControlArrived, wor
         draft,
         command,
         "override",
-        f"{state.demand} -> {command.replicas} replicas{ends}",
+        f"{state.asking} -> {command.replicas} replicas{ends}",
         override=override,
         **draft.moved(command.replicas),
     )

@@ -29,6 +29,7 @@ from autoscaler.core.scaling import evaluate
 from autoscaler.core.scheduling import keep_plan
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.sightings import Failure, note_sightings
+from autoscaler.core.spending import keep_budget
 from autoscaler.core.state import ServiceState
 from autoscaler.core.stimuli import (
     Configured,
@@ -61,7 +62,7 @@ def decide(state: ServiceState, settings: ServiceSettings, stimulus: Stimulus, w
             _vote_down(draft, settings, stimulus)
             _judge(draft, settings, stimulus)
             verify_rollback(draft, stimulus)
-            evaluate(draft, settings, stimulus)
+            evaluate(draft, settings, stimulus, world.grants)
             if not draft.records and isinstance(state.rollout, Idle) and state.pending is None:
                 return ()
         case DeploymentArrived():
@@ -92,6 +93,7 @@ def _settle(
     note_unverified(draft)
     fulfil_claims(draft, world)
     keep_plan(draft, settings)
+    keep_budget(draft, world.grants)
     lost = [*failures, *note_sightings(draft, settings, world)]
     judge_failures(draft, settings, lost)
     for _ in range(CASCADE_MAX):
@@ -163,8 +165,8 @@ def _configure(draft: Draft, settings: ServiceSettings) -> None:
         arrived = DeploymentArrived(draft.at, event, settings.revision, fields, "configured")
         accept_deployment(draft, settings, arrived, configured=True)
         return
-    clamped = bounds.nearest(state.demand)
-    if state.initialised and state.revision and clamped != state.demand:
+    clamped = bounds.nearest(state.asking)
+    if state.initialised and state.revision and clamped != state.asking:
         text = f"the configured bounds are {bounds.min}..{bounds.max} now"
         draft.add("decided", "scale", because("bounds", text, demand=clamped), demand=clamped)
 

@@ -253,6 +253,7 @@ def launch(draft: Draft, settings: ServiceSettings, preflight: Preflight) -> Non
         revisions=kept,
         former=former_after(state, kept),
         demand=demand,
+        asked=state.asked,
         initialised=True,
         setbacks=(),
         verification=None,

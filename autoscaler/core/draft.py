@@ -34,9 +34,11 @@ class Draft:
         return Standpoint(self.state.revision, self.state.demand)
 
     def moved(self, to: int) -> dict[str, Any]:
-        """What changes with a demand of ``to``: nothing where it is that already."""
+        """What changes with a demand of ``to``, whatever budgets allow of it: nothing where it is that already."""
         demand = self.state.demand
-        return {"demand": to, "last_up_at" if to > demand else "last_down_at": self.at} if to != demand else {}
+        if to == demand and self.state.asked is None:
+            return {}
+        return {"demand": to, "last_up_at" if to > demand else "last_down_at": self.at}
 
     def add(  # noqa: PLR0913 - a record has that many parts, each named at the call
         self,
@@ -55,6 +57,8 @@ class Draft:
     ) -> None:
         """Append a record and fold it. ``event`` with ``terminal`` also settles the event in the ring of seen ones."""
         standpoint = self.standpoint
+        if "demand" in changes:
+            changes = {"asked": None, **changes}
         after = Standpoint(changes.get("revision", standpoint.revision), changes.get("demand", standpoint.demand))
         if event is not None and verdict is not None and verdict != "duplicate":
             changes["seen"] = _remember(self.state.seen, event, verdict if terminal else "")

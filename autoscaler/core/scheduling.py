@@ -71,10 +71,10 @@ def keep_plan(draft: Draft, settings: ServiceSettings) -> None:
     state = draft.state
     if state.override is not None:
         return
-    clamps = plan_clamps(settings, draft.at, state.demand)
+    clamps = plan_clamps(settings, draft.at, state.asking)
     if clamps:
         to = clamps[-1].after
-        text = f"{state.demand} -> {to} replicas: {clamps[-1].text}"
+        text = f"{state.asking} -> {to} replicas: {clamps[-1].text}"
         draft.add("decided", "scale", because("schedule", text, demand=to), clamps=clamps, **draft.moved(to))
 
 

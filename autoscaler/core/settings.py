@@ -281,7 +281,8 @@ PRIORITY = 50
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """Everything configured for a service except its name. ``priority``, 0 to 100: who gives way in a full pool.
-    ``shadows``: policies that are asked and decide nothing."""
+    ``shadows``: policies that are asked and decide nothing. ``cost_per_hour``: of one replica, in millionths of the
+    operator's currency; None: what its budget's prices make of it."""
 
     target: str
     target_kind: Literal["docker", "process"]
@@ -299,6 +300,7 @@ class ServiceSettings:
     shadows: tuple[PolicyUse, ...] = ()
     signals: tuple[tuple[str, SignalRule], ...] = ()
     overrides: tuple[Planned, ...] = ()
+    cost_per_hour: int | None = None
 
     @property
     def listed(self) -> tuple[PolicyUse, ...]:

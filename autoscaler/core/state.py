@@ -135,7 +135,7 @@ class ServiceState:
     to be stopped, but for ``lost``: what was available on hosts that were lost, and is left alone until they are back
     or it is not needed. ``attempts`` never resets. ``waiting`` is a deployment that waits behind a rollback.
     ``former``: images (as written, pinned content) whose revisions are not kept any more, until the hosts are rid of
-    them.
+    them. ``asked``: the demand without budgets, where one allows less.
     """
 
     service: str
@@ -143,6 +143,7 @@ class ServiceState:
     seq: int = 0
     chain: str = ""
     demand: int = 0
+    asked: int | None = None
     initialised: bool = False
     revision: int = 0
     revisions: tuple[Revision, ...] = ()
@@ -171,6 +172,11 @@ class ServiceState:
     def revision_numbered(self, number: int) -> Revision | None:
         """The kept revision of that number, or None where history no longer has it."""
         return next((r for r in self.revisions if r.number == number), None)
+
+    @property
+    def asking(self) -> int:
+        """The demand that there would be without budgets."""
+        return self.demand if self.asked is None else self.asked
 
     @property
     def current(self) -> Revision | None:

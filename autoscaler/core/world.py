@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from autoscaler.core.grants import UNLIMITED, Grants
+
 ReplicaCondition = Literal["created", "running", "exited"]
 HostCondition = Literal["ready", "suspect", "lost", "cordoned", "draining"]
 
@@ -204,7 +206,7 @@ class World:
     ``uncertain``: names of replicas with a call in flight or an answer lost, untouched until seen anew.
     ``watched_since``: when this owner began to look; what happened before, nobody could have seen. ``scores``: what
     `score_host` plugins said: label -> host -> millionths. ``claims``: replicas of other services that wait for some of
-    this one to give way.
+    this one to give way. ``grants``: what budgets say of it.
     """
 
     now: float
@@ -216,6 +218,7 @@ class World:
     scores: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
     neighbours: Neighbours = ALONE
     claims: tuple[ObservedReplica, ...] = ()
+    grants: Grants = UNLIMITED
 
     def __post_init__(self) -> None:
         if not isinstance(self.hosts, Hosts):

@@ -89,7 +89,7 @@ def stimulus_for(
     """The stimulus, or None where the conclusion stands and nothing is in flight that a vote could touch."""
     scaling = settings.scaling
     judge.note_evaluation(at, scaling.max_age_s)
-    wish = combine(votes, state.demand, scaling)
+    wish = combine(votes, state.asking, scaling, told=state.demand)
     _remember_names(judge, votes)
     wishes_max = judge.wishes.highest(at - scaling.down_window_s)
     wishes_min = judge.wishes.lowest(at - scaling.up_window_s) if scaling.up_window_s > 0 else None
@@ -98,7 +98,7 @@ def stimulus_for(
     if _stands(state, settings, wish):
         return None
     covered = zero = None
-    if wish is not None and wish.to < state.demand:
+    if wish is not None and wish.to < state.asking:
         covered, zero = judge.signals.coverage(judge.metrics, at, scaling.max_age_s)
         # Samples read again after a take-over cover a time whose wishes nobody remembers.
         covered = None if covered is None else max(covered, judge.judged_since)
@@ -124,7 +124,7 @@ def _stands(state: ServiceState, settings: ServiceSettings, wish: Wish | None) -
     return (
         last is not None
         and not last.clamps
-        and wish.to == state.demand == last.to
+        and wish.to == state.demand == state.asking == last.to
         and (wish.code, wish.winner) == (last.code, last.winner)
         and settings.bounds.min <= wish.to <= settings.bounds.max
         and not settings.guards.plugins

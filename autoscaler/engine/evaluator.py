@@ -248,7 +248,8 @@ class Evaluator:
     def _guard_notes(
         self, service: str, settings: ServiceSettings, votes: tuple[PolicyVote, ...], at: float, now: float
     ) -> tuple[GuardNote, ...]:
-        wish = combine(votes, self._conclusion.present(service).demand, settings.scaling)
+        state = self._conclusion.present(service)
+        wish = combine(votes, state.asking, settings.scaling, told=state.demand)
         if wish is None:
             return ()
         request = self._request(service, settings, at, now)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoscaler.core.draft import Draft
+from autoscaler.core.grants import UNLIMITED
 from autoscaler.core.observation import ServiceFacts
 from autoscaler.core.rollout import Retired, Retiring
 from autoscaler.core.scaling import evaluate
@@ -66,13 +67,13 @@ class Shadow:
         at = asked.at
         seconds = 0.0
         if not self.outcome:
-            self.demand = live.demand
+            self.demand = live.asking
         else:
             # A gap in the samples is not filled in: nobody knows what would have been.
             seconds = min(max(0.0, at - self.at), settings.scaling.max_age_s) * (self.demand - self.live)
             self.more_s += max(0.0, seconds)
             self.fewer_s += max(0.0, -seconds)
-        self.live, self.at = live.demand, max(at, self.at)
+        self.live, self.at = live.asking, max(at, self.at)
         outcome = self._decide(vote, live, settings, asked, now)
         proposal = vote.proposal
         self.text = (vote.unknown or (proposal.reason if proposal is not None else "no opinion"))[:TEXT_MAX]
@@ -84,21 +85,21 @@ class Shadow:
         if vote.rollback:
             return "unknown" if vote.unknown else "agrees" if vote.proposal is None else "rollback"
         state = replace(
-            live, demand=self.demand, last_up_at=self.last_up_at, last_down_at=self.last_down_at, steps=self.steps,
-            conclusion=self.conclusion,
+            live, demand=self.demand, asked=None, last_up_at=self.last_up_at, last_down_at=self.last_down_at,
+            steps=self.steps, conclusion=self.conclusion,
         )  # fmt: skip
         stimulus = stimulus_for(state, settings, self.judge, (vote,), asked.at, sampled=asked.sampled)
         if stimulus is not None:
             draft = Draft(state, now)
-            evaluate(draft, settings, stimulus)
+            evaluate(draft, settings, stimulus, UNLIMITED)
             state = draft.state
         if vote.proposal is None and not vote.unknown:
-            state = replace(state, demand=live.demand)  # without an opinion it has nothing against the live one
+            state = replace(state, demand=live.asking)  # without an opinion it has nothing against the live one
         self.demand, self.conclusion, self.steps = state.demand, state.conclusion, state.steps
         self.last_up_at, self.last_down_at = state.last_up_at, state.last_down_at
         if vote.unknown:
             return "unknown"
-        return "agrees" if self.demand == live.demand else "more" if self.demand > live.demand else "fewer"
+        return "agrees" if self.demand == live.asking else "more" if self.demand > live.asking else "fewer"
 
     def saved(self) -> dict[str, Any]:
         """JSON values that `restore` and `status` read."""

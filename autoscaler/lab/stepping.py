@@ -15,6 +15,7 @@ from typing import Any
 
 from autoscaler.configuration.complaints import what_and_remedy
 from autoscaler.core.draft import Draft
+from autoscaler.core.grants import UNLIMITED
 from autoscaler.core.observation import ServiceFacts
 from autoscaler.core.proposals import Hold, Scale
 from autoscaler.core.records import Record
@@ -87,7 +88,7 @@ class Stepper:
         stimulus = stimulus_for(self._state, self.settings, self._volatile, votes, t, sampled=sampled)
         if stimulus is not None:
             draft = Draft(self._state, t)
-            evaluate(draft, self.settings, stimulus)
+            evaluate(draft, self.settings, stimulus, UNLIMITED)
             if draft.records:
                 self.record, self._state = draft.records[-1], draft.state
         return self._state.demand

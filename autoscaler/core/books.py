@@ -1,0 +1,148 @@
+"""The book of one budget: what each of its services has and asks for, and what one of them is granted. Pure.
+
+Kept by the engine as services' states become known. Sums are kept with each entry, and who may have what is worked out
+once between two changes, so that a budget with room costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from heapq import nsmallest
+
+from autoscaler.core.budgets import Account, Amounts, Budget, fit, shares, spent
+from autoscaler.core.grants import Grant
+
+NAMED_MAX = 3
+"""So many services are named that have most of a budget."""
+
+
+class Book:
+    """``known``: it has an entry of every service that has a state; before that nobody grows."""
+
+    def __init__(self, budget: Budget, *, known: bool = True) -> None:
+        self.budget = budget
+        self.known = known
+        self.accounts: dict[str, Account] = {}
+        self._most = budget.most
+        self._used = [0] * len(self._most)
+        self._asked = [0] * len(self._most)
+        self._short: set[str] = set()
+        self._shares: dict[str, int] | None = None
+
+    def enter(self, account: Account) -> bool:
+        """The service's account is this one now; whether that is news."""
+        before = self.accounts.get(account.service)
+        if before == account:
+            return False
+        self._count(before, -1)
+        self._count(account, 1)
+        self.accounts[account.service] = account
+        self._shares = None
+        return True
+
+    def strike(self, service: str) -> bool:
+        """The service has nothing any more, as far as is known; whether that is news."""
+        before = self.accounts.pop(service, None)
+        self._count(before, -1)
+        self._shares = None
+        return before is not None
+
+    def _count(self, account: Account | None, sign: int) -> None:
+        if account is None:
+            return
+        for kind, each in enumerate(account.unit):
+            self._used[kind] += sign * each * account.demand
+            self._asked[kind] += sign * each * account.asking
+        if sign > 0 and account.asking != account.demand:
+            self._short.add(account.service)
+        else:
+            self._short.discard(account.service)
+
+    @property
+    def used(self) -> Amounts:
+        """What the demands take, of each limited kind."""
+        return tuple(self._used)
+
+    @property
+    def asked(self) -> Amounts:
+        """What would be taken without the budget."""
+        return tuple(self._asked)
+
+    @property
+    def short(self) -> int:
+        """Replicas that are asked for and not granted."""
+        return sum(self.accounts[name].asking - self.accounts[name].demand for name in self._short)
+
+    def granted(self, account: Account) -> Grant | None:
+        """What a service is granted now if it asks by this account; None where that is all of it.
+
+        Its demand is the one entered, from before the decision that is being made.
+        """
+        before = self.accounts.get(account.service)
+        account = replace(account, demand=0 if before is None else before.demand)
+        if account.asking <= account.least:
+            return None
+        if not self.known:
+            if account.asking <= account.demand:
+                return None
+            text = f"budget {self.budget.name}: what others have is not known yet"
+            return Grant(self.budget.name, max(account.demand, account.least), text)
+        share = self._share(account, before)
+        most = share
+        if share > account.demand:
+            free = fit(self._free_beside(account, before), account.unit)
+            most = share if free is None else max(account.least, min(share, account.demand + free))
+        return None if most >= account.asking else Grant(self.budget.name, most, self._why(account))
+
+    def _share(self, account: Account, before: Account | None) -> int:
+        """How many of those it asks for it may have once all have what is theirs."""
+        known = self._share_of(before) if before is not None else 0
+        alike = before is not None and replace(account, asking=before.asking) == before
+        if alike and before is not None and (account.asking <= before.asking or known < before.asking):
+            # By max-min fairness, who asks for less gets it, and who is not granted all gets no more for more.
+            return min(account.asking, known)
+        change = [0] * len(self._most)
+        for one, sign in ((before, -1), (account, 1)):
+            for kind, each in enumerate(one.unit if one is not None else ()):
+                change[kind] += sign * each * one.asking if one is not None else 0
+        if self._is_enough(asked + more for asked, more in zip(self._asked, change, strict=True)):
+            return account.asking
+        return shares(self._most, (self.accounts | {account.service: account}).values())[account.service]
+
+    def _share_of(self, account: Account) -> int:
+        if self._is_enough(self._asked):
+            return account.asking
+        if self._shares is None:
+            self._shares = shares(self._most, self.accounts.values())
+        return self._shares[account.service]
+
+    def _free_beside(self, account: Account, before: Account | None) -> Amounts:
+        """What is left by the demands of all, this one's counted as its account has it."""
+        if before is None or before.unit == account.unit:
+            return self.free()
+        was, will = before.takes(before.demand), account.takes(account.demand)
+        return tuple(left + old - new for left, old, new in zip(self.free(), was, will, strict=True))
+
+    def free(self) -> Amounts:
+        """What is left of each limited kind, by the demands; negative where more is taken."""
+        return tuple(limit - taken for limit, taken in zip(self._most, self._used, strict=True))
+
+    @property
+    def may_unsettle(self) -> bool:
+        """Whether a demand may be other than what is granted: not while all have what they ask for, and it is there."""
+        return bool(self.known and (self._short or not self._is_enough(self._used)))
+
+    def _is_enough(self, taken: Iterable[int]) -> bool:
+        return all(each <= limit for each, limit in zip(taken, self._most, strict=True))
+
+    def _why(self, account: Account) -> str:
+        """What is spent, and who has most of it."""
+        kinds = [kind for kind, _ in self.budget.limits]
+        lacking = spent(kinds, self.free(), account.unit) or tuple(kinds)
+        place = kinds.index(lacking[0])
+        others = (one for one in self.accounts.values() if one.service != account.service and one.demand)
+        first = nsmallest(NAMED_MAX, others, key=lambda one: (-one.priority, -one.demand * one.unit[place]))
+        named = ", ".join(f"{one.service} (priority {one.priority}) has {one.demand}" for one in first) or "no other"
+        what = f"of budget {self.budget.name} the {' and '.join(lacking)} is spent"
+        return f"{what} at priority {account.priority}; {named}"

@@ -1,0 +1,127 @@
+"""The budgets' books as one member keeps them: of its own services what is being decided, of all others what the state
+topic said last. Shared by the member's shards; no I/O.
+
+Eventually exact: two members may spend the same room within the time that a record takes from one to the other, and
+both go back to their shares once they know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from autoscaler.core.books import Book
+from autoscaler.core.budgets import Budget, account_of
+from autoscaler.core.grants import UNLIMITED, Grant, Grants
+from autoscaler.core.settings import ServiceSettings
+from autoscaler.core.state import ServiceState
+
+
+class BudgetsSeen:
+    """``version`` grows with every change of a book; ``changed`` is told of each.
+
+    ``known``: what members other than this one decided has been read once; it is for a member that is alone as well.
+    """
+
+    def __init__(
+        self, budgets: Iterable[Budget], services: Mapping[str, ServiceSettings], *, known: bool = True
+    ) -> None:
+        self.books = {budget.name: Book(budget, known=known) for budget in budgets}
+        self.version = 0
+        self.changed: Callable[[], None] = _nobody
+        self._services = services
+        self._books_of: dict[str, list[Book]] = {}
+        for book in self.books.values():
+            for service in book.budget.services:
+                self._books_of.setdefault(service, []).append(book)
+        self._own: set[str] = set()
+        self._heard: dict[str, ServiceState] = {}
+
+    @property
+    def services(self) -> frozenset[str]:
+        """The services that a budget counts."""
+        return frozenset(self._books_of)
+
+    def note(self, state: ServiceState) -> None:
+        """A service of this member is, or is about to be, in this state."""
+        if state.service in self._books_of:
+            self._own.add(state.service)
+            self._enter(state)
+
+    def let_go(self, services: Iterable[str]) -> None:
+        """These are no longer this member's: what the state topic says of them counts again."""
+        for service in services:
+            if service in self._own:
+                self._own.discard(service)
+                heard = self._heard.get(service)
+                self._enter(heard if heard is not None else ServiceState(service))
+
+    def hear(self, state: ServiceState) -> None:
+        """The state topic has this state of a service, whosever it is."""
+        if state.service in self._books_of:
+            self._heard[state.service] = state
+            if state.service not in self._own:
+                self._enter(state)
+
+    def all_heard(self) -> None:
+        """The state topic has been read to its present end."""
+        for book in self.books.values():
+            book.known = True
+        self._tell()
+
+    def of(self, service: str) -> Grants:
+        """What budgets say of the service."""
+        books = self._books_of.get(service)
+        return UNLIMITED if books is None else _Grants(books, self._services[service])
+
+    def unsettled(self, services: Iterable[str]) -> list[str]:
+        """Those of the services whose demand is not what budgets grant them of what they ask for."""
+        open_books = [book for book in self.books.values() if book.may_unsettle]
+        found = []
+        for service in services if open_books else ():
+            if service not in self._own:
+                continue
+            accounts = [(book, book.accounts[service]) for book in self._books_of[service]]
+            grants = [grant.most for book, account in accounts if (grant := book.granted(account)) is not None]
+            account = accounts[0][1]
+            if min(grants, default=account.asking) != account.demand:
+                found.append(service)
+        return found
+
+    def _enter(self, state: ServiceState) -> None:
+        settings = self._services.get(state.service)
+        if settings is None:
+            return
+        entered = [book.enter(account_of(state, settings, book.budget)) for book in self._books_of[state.service]]
+        if any(entered):
+            self._tell()
+
+    def _tell(self) -> None:
+        self.version += 1
+        self.changed()
+
+
+def _nobody() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Grants:
+    """Of one service, through its books."""
+
+    books: list[Book]
+    settings: ServiceSettings
+
+    def granted(self, state: ServiceState, asking: int) -> Grant | None:
+        """The tightest word."""
+        found: Grant | None = None
+        asked = replace(state, asked=asking)
+        for book in self.books:
+            grant = book.granted(account_of(asked, self.settings, book.budget))
+            if grant is not None and (found is None or grant.most < found.most):
+                found = grant
+        return found
+
+
+NO_BUDGETS = BudgetsSeen((), {})
+"""Where none is configured."""
