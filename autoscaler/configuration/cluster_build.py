@@ -6,7 +6,7 @@ Called by `loading`.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -14,8 +14,9 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from autoscaler.configuration.block import Block, locate
+from autoscaler.configuration.budget_models import build_budgets
 from autoscaler.configuration.complaints import problem_at
-from autoscaler.configuration.fields import is_name
+from autoscaler.configuration.fields import NAME_REMEDY, is_name
 from autoscaler.configuration.files import FileCheck
 from autoscaler.configuration.host_models import HostModel, TaintModel, TlsModel
 from autoscaler.configuration.models import (
@@ -28,7 +29,6 @@ from autoscaler.configuration.models import (
 )
 from autoscaler.configuration.placement_build import TAINT_EFFECTS, taint_parts
 from autoscaler.configuration.route_build import build_router
-from autoscaler.configuration.services import NAME_REMEDY
 from autoscaler.configuration.settings import (
     HostSettings,
     HostTls,
@@ -42,6 +42,8 @@ from autoscaler.configuration.settings import (
     TargetSettings,
 )
 from autoscaler.configuration.vocabulary import Step, suggestion
+from autoscaler.core.budgets import Budget
+from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.world import Taint, TaintEffect
 from autoscaler.errors import Problem
 
@@ -310,6 +312,12 @@ class ClusterBuilder:
             )
             found.append(lag)
         return tuple(found)
+
+    def budgets(
+        self, model: ClusterModel, services: Mapping[str, ServiceSettings], declared: Collection[str]
+    ) -> dict[str, Budget]:
+        """The budgets by name."""
+        return build_budgets(model.budgets, services, declared, self._complain)
 
     def check_queries(self, model: ClusterModel, services: Collection[str]) -> None:
         """Queries and groups belong to services that exist."""

@@ -22,6 +22,7 @@ from autoscaler.configuration.settings import (
     TargetSettings,
 )
 from autoscaler.core.amount import Amount
+from autoscaler.core.budgets import Budget, Kind
 from autoscaler.core.quantities import format_duration
 from autoscaler.core.revision import Health, RevisionSpec
 from autoscaler.core.settings import (
@@ -85,10 +86,28 @@ def effective_cluster(configuration: Configuration) -> Tree:
             ],
             "kafka": [_lag(lag) for lag in configuration.kafka_lags],
         },
+        "budgets": {name: _budget(budget) for name, budget in configuration.budgets.items()},
         "plugins": [
             {"plugin": name, "trusted": name in configuration.trusted_plugins} for name in configuration.plugins
         ],
     }
+
+
+def _budget(budget: Budget) -> Tree:
+    prices = budget.prices
+    return {
+        "services": sorted(budget.services),
+        **{kind: _limit(kind, limit) for kind, limit in budget.limits},
+        "prices": {"replica": _money(prices.replica), "cpu": _money(prices.cpu), "memory": _money(prices.memory)},
+    }
+
+
+def _limit(kind: Kind, limit: int) -> str | int | float:
+    return f"{limit}m" if kind == "cpu" else _money(limit) if kind == "cost_per_hour" else limit
+
+
+def _money(millionths: int) -> float:
+    return millionths / 1_000_000
 
 
 def _router(router: RouterSettings) -> Tree:
@@ -179,6 +198,7 @@ def effective_service(settings: ServiceSettings) -> Tree:
     return {
         "target": settings.target,
         "priority": settings.priority,
+        "cost_per_hour": None if settings.cost_per_hour is None else _money(settings.cost_per_hour),
         "replicas": {"min": settings.bounds.min, "max": settings.bounds.max, "initial": settings.bounds.initial},
         "policies": [_use(use) | {"shadow": use.shadow} for use in settings.listed],
         "scaling": {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ REPLICAS_MAX = 10_000
 PERCENT_MAX = 1000
 PORT_MAX = 65535
 ROUNDING = 1e-9
+NAME_REMEDY = "Use at most 63 of a-z, 0-9 and -, not at the start or end."
 _NAME_RULE = "use at most 63 of a-z, 0-9 and -, not at the start or end"
 
 
@@ -126,6 +128,15 @@ def _broker(value: object) -> str:
     return str(value)
 
 
+def _money(value: object) -> int:
+    """Millionths of an amount of money."""
+    what = "not an amount of money from 0 up with at most six decimals; write it as 0.12"
+    given = str(_scalar_text(value, what))
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", given):
+        raise ValueError(what)
+    return int(Decimal(given) * 1_000_000)
+
+
 def _url(schemes: tuple[str, ...], example: str) -> Callable[[object], str]:
     def check(value: object) -> str:
         try:
@@ -155,6 +166,7 @@ Duration = Annotated[float, BeforeValidator(_duration), _schema("30s")]
 PositiveDuration = Annotated[float, BeforeValidator(_positive), _schema("30s")]
 ByteSize = Annotated[int, BeforeValidator(_bytes), _schema("256Mi")]
 Cpu = Annotated[int, BeforeValidator(_cpu), _schema("500m")]
+Money = Annotated[int, BeforeValidator(_money), _schema("0.12")]
 Share = Annotated[Amount, BeforeValidator(_amount), _schema("25%")]
 Percent = Annotated[int, BeforeValidator(_percent), _schema("10%")]
 Name = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})]

@@ -122,6 +122,7 @@ def _from_tree(gathered: Gathered, path: Path) -> Loaded:
         prometheus=cluster.prometheus(model),
         kafka_lags=cluster.kafka_lags(model, stream),
         routers=MappingProxyType(routers),
+        budgets=MappingProxyType(cluster.budgets(model, services.settings, services.declared)),
         plugins=plugins,
         trusted_plugins=trusted,
     )

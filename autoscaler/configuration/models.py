@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from autoscaler.configuration.budget_models import BUDGETS_MAX, BudgetModel
 from autoscaler.configuration.configured_revision import Capability, ConfiguredRevisionModel, Device
 from autoscaler.configuration.fields import (
     Address,
@@ -20,6 +21,7 @@ from autoscaler.configuration.fields import (
     Duration,
     FileName,
     HttpUrl,
+    Money,
     Name,
     Percent,
     PositiveDuration,
@@ -288,6 +290,8 @@ class ServiceModel(Strict):
     target: Text | None = None
     priority: Annotated[int, Field(ge=0, le=100)] = PRIORITY
     """Where the pool is full, services of a priority lower by 10 or more give way, down to their `replicas.min`."""
+    cost_per_hour: Money | None = None
+    """What one replica costs, for budgets; default: by the prices of the budget."""
     replicas: ReplicasModel = ReplicasModel()
     policies: Annotated[list[PolicyModel], Field(max_length=64)] = []
     scaling: ScalingModel = ScalingModel()
@@ -337,6 +341,8 @@ class ClusterModel(Strict):
     targets: dict[str, TargetModel] = {}
     routers: dict[str, RouterModel] = {}
     metrics: MetricsModel = MetricsModel()
+    budgets: Annotated[dict[str, BudgetModel], Field(max_length=BUDGETS_MAX)] = {}
+    """What services may have together."""
     plugins: list[FileName | PluginModel] = []
 
 

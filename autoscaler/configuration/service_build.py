@@ -115,6 +115,7 @@ class ServiceBuilder:
             revision=self._shared(revision),
             route=self._route(model, revision),
             priority=model.priority,
+            cost_per_hour=model.cost_per_hour,
             shadows=self._shared(tuple(use for use in policies if use.shadow)),
             signals=self._shared(build_signals(model.signals, model.scaling.max_age, bounds.max, self._complain)),
             overrides=self._shared(build_planned(model.overrides, bounds, self._complain)),

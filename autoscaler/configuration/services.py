@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from autoscaler.configuration.block import Block, Items, Origin, merged, without
 from autoscaler.configuration.complaints import problem_at, validation_problems, what_and_remedy
-from autoscaler.configuration.fields import is_name
+from autoscaler.configuration.fields import NAME_REMEDY, is_name
 from autoscaler.configuration.models import SERVICES_MAX, ServiceModel
 from autoscaler.configuration.salvage import news, salvage
 from autoscaler.configuration.vocabulary import suggestion
@@ -24,7 +24,6 @@ from autoscaler.events.places import printable
 
 _RANGE = re.compile(r"\[([0-9]{1,9})-([0-9]{1,9})\]")
 PATTERN_CHARS_MAX = 200
-NAME_REMEDY = "Use at most 63 of a-z, 0-9 and -, not at the start or end."
 
 Built = tuple[ServiceSettings, Block]
 Build = Callable[[ServiceModel, Block], tuple[ServiceSettings, list[Problem]]]

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from autoscaler.core.budgets import Budget
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.world import Taint
 
@@ -167,6 +168,7 @@ class Configuration:
     prometheus: tuple[PrometheusSettings, ...] = ()
     kafka_lags: tuple[KafkaLagSettings, ...] = ()
     routers: Mapping[str, RouterSettings] = field(default_factory=lambda: MappingProxyType({}))
+    budgets: Mapping[str, Budget] = field(default_factory=lambda: MappingProxyType({}))
     plugins: tuple[str, ...] = ()
     trusted_plugins: frozenset[str] = frozenset()
     digest: str = ""

@@ -143,6 +143,11 @@ class Book:
         place = kinds.index(lacking[0])
         others = (one for one in self.accounts.values() if one.service != account.service and one.demand)
         first = nsmallest(NAMED_MAX, others, key=lambda one: (-one.priority, -one.demand * one.unit[place]))
-        named = ", ".join(f"{one.service} (priority {one.priority}) has {one.demand}" for one in first) or "no other"
+        named = ", ".join(map(_standing, first)) or "no other has any"
         what = f"of budget {self.budget.name} the {' and '.join(lacking)} is spent"
         return f"{what} at priority {account.priority}; {named}"
+
+
+def _standing(account: Account) -> str:
+    more = f" and asks for {account.asking}" if account.asking > account.demand else ""
+    return f"{account.service} (priority {account.priority}) has {account.demand}{more}"

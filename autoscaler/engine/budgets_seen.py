@@ -28,7 +28,7 @@ class BudgetsSeen:
     ) -> None:
         self.books = {budget.name: Book(budget, known=known) for budget in budgets}
         self.version = 0
-        self.changed: Callable[[], None] = _nobody
+        self.changed: Callable[[], None] = lambda: None
         self._services = services
         self._books_of: dict[str, list[Book]] = {}
         for book in self.books.values():
@@ -36,6 +36,11 @@ class BudgetsSeen:
                 self._books_of.setdefault(service, []).append(book)
         self._own: set[str] = set()
         self._heard: dict[str, ServiceState] = {}
+
+    @property
+    def may_unsettle(self) -> bool:
+        """Whether a demand may be other than what budgets grant."""
+        return any(book.may_unsettle for book in self.books.values())
 
     @property
     def services(self) -> frozenset[str]:
@@ -76,9 +81,8 @@ class BudgetsSeen:
 
     def unsettled(self, services: Iterable[str]) -> list[str]:
         """Those of the services whose demand is not what budgets grant them of what they ask for."""
-        open_books = [book for book in self.books.values() if book.may_unsettle]
         found = []
-        for service in services if open_books else ():
+        for service in services if self.may_unsettle else ():
             if service not in self._own:
                 continue
             accounts = [(book, book.accounts[service]) for book in self._books_of[service]]
@@ -98,11 +102,8 @@ class BudgetsSeen:
 
     def _tell(self) -> None:
         self.version += 1
-        self.changed()
-
-
-def _nobody() -> None:
-    pass
+        if self.may_unsettle:
+            self.changed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,29 @@ class _Grants:
             if grant is not None and (found is None or grant.most < found.most):
                 found = grant
         return found
+
+
+class Budgeted:
+    """One shard's services that budgets count, and what of the books they have not followed yet."""
+
+    def __init__(self, budgets: BudgetsSeen, services: Iterable[str], states: Mapping[str, ServiceState]) -> None:
+        self._budgets = budgets
+        self._services = sorted(services)
+        self._version = -1
+        for service in self._services:
+            budgets.note(states.get(service) or ServiceState(service))
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a book has changed so that a demand may have to follow."""
+        return bool(self._services) and self._version != self._budgets.version and self._budgets.may_unsettle
+
+    def unsettled(self) -> list[str]:
+        """The services whose demand has to follow; they are the caller's from now on."""
+        if not self.has_news:
+            return []
+        self._version = self._budgets.version
+        return self._budgets.unsettled(self._services)
 
 
 NO_BUDGETS = BudgetsSeen((), {})

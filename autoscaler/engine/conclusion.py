@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from autoscaler.core.evolve import fold
@@ -26,10 +26,12 @@ class _Working:
 
 
 class Conclusion:
-    """Changes of one turn over ``states``; nothing of it is in ``states`` before `settle`."""
+    """Changes of one turn over ``states``; nothing of it is in ``states`` before `settle`. ``noted`` is told what a
+    service has come to so far."""
 
-    def __init__(self, states: dict[str, ServiceState]) -> None:
+    def __init__(self, states: dict[str, ServiceState], noted: Callable[[ServiceState], None]) -> None:
         self._states = states
+        self._noted = noted
         self._working: dict[str, _Working] = {}
 
     def present(self, service: str) -> ServiceState:
@@ -47,6 +49,7 @@ class Conclusion:
             working = self._working[service] = _Working(state, state)
         working.now = fold(working.now, records)
         working.records += records
+        self._noted(working.now)
 
     def written(
         self, ledger: Ledger, token: int, volatile: Mapping[str, Volatile], unsaved: Iterable[str]

@@ -20,6 +20,7 @@ from autoscaler.core.tasks import TASKS
 from autoscaler.core.world import Precedence
 from autoscaler.engine.actuator import Actuator
 from autoscaler.engine.announcing import announcement
+from autoscaler.engine.budgets_seen import BudgetsSeen
 from autoscaler.engine.clock import SystemClock
 from autoscaler.engine.counters import Counters
 from autoscaler.engine.demand import Demand
@@ -28,6 +29,7 @@ from autoscaler.engine.intake import home_partition
 from autoscaler.engine.observer import Observer
 from autoscaler.engine.runner import Runner, RunnerParts
 from autoscaler.engine.shard import Shard, ShardSetup
+from autoscaler.engine.state_tail import StateTail
 from autoscaler.engine.supervision import Supervision
 from autoscaler.engine.traffic import Traffic
 from autoscaler.errors import StreamError
@@ -77,6 +79,8 @@ class Member:
         self.observer = Observer(
             parts.targets, parts.clock, self._hosts_changed, self._health_of, self.supervision, precedence
         )
+        self.budgets = BudgetsSeen(parts.configuration.budgets.values(), services, known=False)
+        self.budgets.changed = self._budgets_changed
         self.traffic = Traffic(parts.router, parts.configuration.services, self.observer, self.supervision)
         if parts.router is not None:
             source = f"/eventscaler/{parts.configuration.cluster}/{parts.member_id}"
@@ -94,6 +98,7 @@ class Member:
         self._told_away = False
         self._actuator = Actuator(parts.targets, self.observer, self.supervision, self.traffic)
         self._setup: ShardSetup | None = None
+        self._tailing: asyncio.Task[None] | None = None
         self._runner_parts: RunnerParts | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._long_lived = LongLived(lambda: all(runner.shard is not None for runner in self.runners.values()))
@@ -139,6 +144,7 @@ class Member:
 
     def _watch_no_more(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
+            self.budgets.let_go(self._home.get(partition, frozenset()))
             for service in self._home.get(partition, frozenset()):
                 self.observer.watch_again(service)
                 self.traffic.forget(service)
@@ -180,6 +186,8 @@ class Member:
                 await self.parts.stream.close()
         except TimeoutError:
             log.warning("not everything could be let go in order in time")
+        if self._tailing is not None:
+            self._tailing.cancel()
         await self.parts.client.close()
         await self.parts.plugins.close()
         if self.parts.router is not None:
@@ -220,6 +228,9 @@ class Member:
         if not self._client_open:
             await self.parts.client.open()
             self._client_open = True
+            if self.budgets.services:
+                tail = StateTail(self.parts.client, self.budgets)
+                self._tailing = self.supervision.start(tail.run(), name="state tail")
         parts, configuration = self.parts, self.parts.configuration
         self._setup = ShardSetup(
             cluster=configuration.cluster,
@@ -231,6 +242,7 @@ class Member:
             counters=self.counters,
             digest=configuration.digest,
             prefix=configuration.stream.prefix,
+            budgets=self.budgets,
         )
         verifies = bool(parts.plugins.verifies)
         scores = any(settings.placement.scorers for settings in configuration.services.values())
@@ -320,6 +332,10 @@ class Member:
             runner.observed(service)
             if runner.shard is not None:
                 self.traffic.refresh(service, runner.shard.states.get(service))
+
+    def _budgets_changed(self) -> None:
+        for runner in self.runners.values():
+            runner.look_again()
 
     def pruned(self, service: str, images: ImagesPruned) -> None:
         """Images were removed for the service: its record says so."""

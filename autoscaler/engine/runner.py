@@ -102,6 +102,10 @@ class Runner:
             self._parts.stream.pause(self.partition, INPUTS)
         self._wake.set()
 
+    def look_again(self) -> None:
+        """Something that its services go by has changed."""
+        self._wake.set()
+
     def retake(self) -> None:
         """Where the partition is read from has been lost: take it over again."""
         self._retake = True
@@ -190,9 +194,7 @@ class Runner:
                 await asyncio.sleep(RETRY_S)
             except LedgerError as error:
                 log.error(
-                    "partition stopped: a record of it cannot be read or written",
-                    partition=self.partition,
-                    error=str(error),
+                    "partition stopped: a record cannot be read or written", partition=self.partition, error=str(error)
                 )
                 self.shard = None
                 return

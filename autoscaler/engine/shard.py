@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from autoscaler.core.actions import Action, Outcome
 from autoscaler.core.deadlines import next_deadline
 from autoscaler.core.decide import decide
+from autoscaler.core.grants import UNLIMITED
 from autoscaler.core.host_marks import MarkedHosts
 from autoscaler.core.plan import plan
 from autoscaler.core.records import Record
-from autoscaler.core.rejections import reject, turn_away
 from autoscaler.core.settings import ServiceSettings
-from autoscaler.core.state import SeenEvent, ServiceState
+from autoscaler.core.state import ServiceState
 from autoscaler.core.stimuli import (
     DeadlineReached,
     DeploymentArrived,
@@ -29,6 +29,7 @@ from autoscaler.core.stimuli import (
 )
 from autoscaler.core.tasks import active_tasks
 from autoscaler.core.world import World
+from autoscaler.engine.budgets_seen import NO_BUDGETS, Budgeted, BudgetsSeen
 from autoscaler.engine.conclusion import STATE_BYTES_MAX, Conclusion
 from autoscaler.engine.counters import Counters
 from autoscaler.engine.decoding import may_be_foreign
@@ -40,7 +41,7 @@ from autoscaler.engine.intake import Intake, Letter, home_partition
 from autoscaler.engine.latencies import Latencies
 from autoscaler.engine.schedule import Schedule
 from autoscaler.engine.unrouted import Unrouted
-from autoscaler.ledger.partition_record import PartitionRecord, encode_partition, unrouted_chain
+from autoscaler.ledger.partition_record import PartitionRecord, encode_partition
 from autoscaler.ledger.writing import Ledger
 from autoscaler.plugin_host import ScoreRequest
 from autoscaler.plugin_host.evaluation import EvaluationRequest
@@ -66,6 +67,7 @@ class ShardSetup:
     counters: Counters = field(default_factory=Counters)
     digest: str = ""
     prefix: str = "autoscaler"
+    budgets: BudgetsSeen = NO_BUDGETS
 
 
 class Shard:
@@ -89,7 +91,7 @@ class Shard:
         self._intake = Intake(partition, setup.partitions, setup.services)
         self._ledger = Ledger(setup.cluster, partition)
         self._latencies = Latencies(setup.counters)
-        self._conclusion = Conclusion(self.states)
+        self._conclusion = Conclusion(self.states, setup.budgets.note)
         self.evaluator = Evaluator(
             setup.services, setup.voter, self._conclusion, self._world, setup.counters, self._latencies
         )
@@ -103,7 +105,8 @@ class Shard:
         self._busy: dict[str, set[str]] = {}
         self._deadlines = Schedule()
         self._decided_at: dict[str, float] = {}
-        self._unrouted = Unrouted(partition, self._ledger)
+        self._unrouted = Unrouted(partition, setup.prefix, self._ledger)
+        self._budgeted = Budgeted(setup.budgets, filter(self.owns, setup.budgets.services), self.states)
 
     # What comes in. Nothing here decides.
 
@@ -177,7 +180,9 @@ class Shard:
         """Whether `conclude` or `actions` has something to look at."""
         intake = self._intake
         taken_in = self._stimuli or intake.letters or intake.strangers or intake.forwards or intake.host_commands
-        return bool(taken_in or self._to_plan or (self.evaluator.has_work and self._evaluates))
+        return bool(
+            taken_in or self._to_plan or self._budgeted.has_news or (self.evaluator.has_work and self._evaluates)
+        )
 
     @property
     def _evaluates(self) -> bool:
@@ -236,6 +241,8 @@ class Shard:
         stimuli, self._stimuli = self._stimuli, []
         for service, stimulus in grouped(stimuli):
             self._decide(service, stimulus, now)
+        for service in self._budgeted.unsettled():
+            self._decide(service, Observed(now), now)
         if self._evaluates:
             evaluated = self.evaluator.evaluate_all(now, foreign or {})
             self._to_plan |= evaluated
@@ -282,29 +289,18 @@ class Shard:
         return written
 
     def _reject_all(self, now: float) -> list[Outgoing]:
-        """Dead letters of what could not be read, and its records: in its service's trail where that is known."""
-        intake = self._intake
-        if not intake.letters and not intake.strangers:
+        """Dead letters of what could not be read, and its records."""
+        intake, counters = self._intake, self.setup.counters
+        letters, strangers = intake.letters, intake.strangers
+        if not letters and not strangers:
             return []
-        outgoing: list[Outgoing] = []
-        unrouted: list[Record] = []
-        nobody = ServiceState(unrouted_chain(self.partition))
-        for letter in intake.letters:
-            self.setup.counters.dead_letters[letter.error.code] += 1
-            outgoing.append(letter.dead_letter(self.setup.prefix, self.partition))
-            if letter.service:
-                state = self._conclusion.present(letter.service)
-                self._conclusion.keep(letter.service, reject(state, letter.verdict_for, letter.reason, now))
-            else:
-                ref = letter.verdict_for
-                seen = (SeenEvent(ref, "rejected"),) if ref is not None and self._unrouted.repeats(ref) else ()
-                unrouted += reject(replace(nobody, seen=seen), ref, letter.reason, now)
-        for stranger in intake.strangers:
-            unrouted += turn_away(nobody, stranger.event, now, repeated=self._unrouted.repeats(stranger.event))
         intake.letters, intake.strangers = [], []
-        head, written = self._ledger.write_unrouted(self._next_record.unrouted, unrouted, self.record.token)
-        self._next_record = replace(self._next_record, unrouted=head)
-        return [*outgoing, *written]
+        for letter in letters:
+            counters.dead_letters[letter.error.code] += 1
+        self._next_record, written = self._unrouted.reject_all(
+            letters, strangers, self._conclusion, self._next_record, now
+        )
+        return written
 
     # Appends that decide nothing; none of them moves a position past what is decided.
 
@@ -392,8 +388,10 @@ class Shard:
         uncertain = frozenset(busy) if busy else _NOTHING
         world = self.setup.look(service, settings.target, now, self.record.token, uncertain, self.watched_since)
         hosts = self._marked.shown(settings.target, world.hosts, self._next_record.marks)
-        scores = self.scoring.scores(service)
-        return world if hosts is world.hosts and not scores else replace(world, hosts=hosts, scores=scores)
+        scores, grants = self.scoring.scores(service), self.setup.budgets.of(service)
+        if hosts is world.hosts and not scores and grants is UNLIMITED:
+            return world
+        return replace(world, hosts=hosts, scores=scores, grants=grants)
 
 
 _NOTHING: frozenset[str] = frozenset()

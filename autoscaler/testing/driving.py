@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from autoscaler.core.budgets import Budget
 from autoscaler.core.records import Record
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
@@ -32,8 +33,10 @@ class Driven:
         now: float,
         start_s: float,
         states: Mapping[str, ServiceState] | None = None,
+        budgets: Iterable[Budget] = (),
     ) -> None:
         # heavy: see the package
+        from autoscaler.engine.budgets_seen import BudgetsSeen  # noqa: PLC0415
         from autoscaler.engine.shard import Shard, ShardSetup  # noqa: PLC0415
         from autoscaler.ledger.partition_record import PartitionRecord  # noqa: PLC0415
 
@@ -41,7 +44,8 @@ class Driven:
         self.records: list[Record] = []
         self.host = ScenarioHost(start_s)
         self.services = tuple(services)
-        setup = ShardSetup("test", "test", 1, services, voter, self.host.look)
+        books = BudgetsSeen(budgets, services)
+        setup = ShardSetup("test", "test", 1, services, voter, self.host.look, budgets=books)
         self.shard = Shard(0, setup, PartitionRecord(0, 1), states or {})
         self.shard.warming = False
 

@@ -86,8 +86,8 @@ def test_problems_of_included_files_name_that_file(tmp_path: Path) -> None:
         ),
         "more/b.yaml:2 services.a: written twice, first at autoscaler.yaml:4. Keep one of them.",
         (
-            "more/b.yaml:3 services.b.max: there is no such key. Known here: target, priority, replicas, policies, scaling,"
-            " signals, overrides, guards, update, placement, images, commands, event_env, allow, revision, route."
+            "more/b.yaml:3 services.b.max: there is no such key. Known here: target, priority, cost_per_hour, replicas, policies,"
+            " scaling, signals, overrides, guards, update, placement, images, commands, event_env, allow, revision, route."
         ),
     ]
 
