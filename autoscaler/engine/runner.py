@@ -193,9 +193,7 @@ class Runner:
                 self.shard = None
                 await asyncio.sleep(RETRY_S)
             except LedgerError as error:
-                log.error(
-                    "partition stopped: a record cannot be read or written", partition=self.partition, error=str(error)
-                )
+                log.error("partition stopped: its records are unreadable", partition=self.partition, error=str(error))
                 self.shard = None
                 return
 
