@@ -86,7 +86,14 @@ def _replayed(
     begun_before = {name for name in states if not _tells_the_birth(recording, name)}
     needs = {name: need for name, s in recorded_with.services.items() if (need := need_of(s)) is not None}
     known = {name: states[name] for name in begun_before}
-    return replay(recording, services, opened.plugins, known=known, need={n: needs[n] for n in needs if n in services})
+    return replay(
+        recording,
+        services,
+        opened.plugins,
+        known=known,
+        need={name: need for name, need in needs.items() if name in services},
+        budgets=opened.configuration.budgets.values(),
+    )
 
 
 def _tells_the_birth(recording: Recording, service: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoscaler.core.budgets import Budget
 from autoscaler.core.records import Record
 from autoscaler.core.rollout import Idle
 from autoscaler.core.settings import ServiceSettings
@@ -100,6 +101,7 @@ def replay(
     *,
     known: Mapping[str, ServiceState] | None = None,
     need: Mapping[str, Need] | None = None,
+    budgets: Iterable[Budget] = (),
     told: Callable[[float], None] | None = None,
 ) -> Replayed:
     """Replay the recording. ``known``: the states of services whose trail begins before the recording does.
@@ -110,7 +112,7 @@ def replay(
     if begins_at is None:
         raise ValueError("nothing is recorded")
     before = {service: as_it_was(state, recording) for service, state in (known or {}).items() if service in services}
-    driven = Driven(services, voter, begins_at, start_seconds(recording), before)
+    driven = Driven(services, voter, begins_at, start_seconds(recording), before, budgets)
     for service in sorted(services):
         driven.shard.tell(service, Configured(begins_at))
     driven.settle()
@@ -139,8 +141,8 @@ def as_it_was(state: ServiceState, recording: Recording) -> ServiceState:
     first = next((e["data"] for e in recording.trail if e["subject"] == state.service), None)
     demand = state.demand if first is None else int(first["before"]["demand"])
     return replace(
-        state, demand=demand, replicas=(), lost=(), rollout=Idle(), pending=None, waiting=None, override=None,
-        scheduled=(), setbacks=(), steps=(), conclusion=None, last_up_at=None, last_down_at=None,
+        state, demand=demand, asked=None, replicas=(), lost=(), rollout=Idle(), pending=None, waiting=None,
+        override=None, scheduled=(), setbacks=(), steps=(), conclusion=None, last_up_at=None, last_down_at=None,
     )  # fmt: skip
 
 
@@ -233,7 +235,9 @@ def _courses(
     recording: Recording, records: Iterable[Record], initial: Mapping[str, int], ends_at: float
 ) -> tuple[_Course, _Course]:
     begins_at = recording.begins_at or 0.0
-    then = sorted((read_time(e["time"]), str(e["subject"]), int(e["data"]["after"]["demand"])) for e in recording.trail)
+    # In the order of the records: several of one moment are no several demands, the last of them holds.
+    told = [(read_time(e["time"]), str(e["subject"]), int(e["data"]["after"]["demand"])) for e in recording.trail]
+    then = sorted(told, key=lambda step: step[0])
     now = [(r.at, r.service, r.after.demand) for r in records]
     return (
         _Course(tuple(then), initial, begins_at, ends_at),

@@ -14,6 +14,7 @@ from autoscaler.lab.recording import read_recording
 from autoscaler.lab.replaying import Decided, differences
 from tests.cli.instance import Project, document, eventually, new_project
 
+BUDGET = 10
 LOADS = (30, 120, 190, 190, 60, 200, 90, 90, 140, 40)
 
 
@@ -30,7 +31,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose instance has lived through some load and has ended."""
     project = new_project(tmp_path_factory.mktemp("lived"))
     file = Path(project.file)
-    file.write_text(file.read_text().replace("down_window: 1m", "down_window: 2s"))
+    text = file.read_text().replace("down_window: 1m", "down_window: 2s")
+    file.write_text(f"{text}\nbudgets: {{both: {{replicas: {BUDGET}}}}}\n")
     project.start()
     try:
         eventually((project.directory / "stream.db").exists)
@@ -55,6 +57,9 @@ def test_the_same_configuration_decides_the_same_event_for_event(lived: Project)
     assert found["same"] is True
     assert found["decisions"]["then"] == found["decisions"]["now"] >= 8
     assert found["replica_hours"]["now"] == pytest.approx(found["replica_hours"]["then"], rel=0.02)
+    trail = [json.loads(line) for line in lived.call("audit", "--json").stdout.splitlines()]
+    clamps = [clamp["guard"] for event in trail for clamp in event["data"]["clamps"]]
+    assert clamps.count("budget") >= 2, "both are short at the top"
 
 
 def test_another_configuration_differs_where_it_says_at_what_cost_and_lack(lived: Project) -> None:
