@@ -29,6 +29,7 @@ Fate = Literal["done", "unavailable", "lost", "unknown", "fenced"]
 ours any more."""
 
 READ_MESSAGES = 10_000
+LOOK_S = 0.01
 
 
 class MemoryLog:
@@ -204,9 +205,17 @@ class MemoryClient:
         start: Mapping[int, int] | None = None,
         follow: bool = False,
     ) -> AsyncIterator[tuple[Place, Message]]:
-        for number in range(self.partitions) if partition is None else (partition,):
-            for message in self.log.topics[topic, number]:
-                yield Place(topic, number, message.offset), message
+        numbers = range(self.partitions) if partition is None else (partition,)
+        position = {number: (start or {}).get(number, 0) for number in numbers}
+        while True:
+            for number in numbers:
+                for message in list(self.log.topics[topic, number]):
+                    if message.offset >= position[number]:
+                        position[number] = message.offset + 1
+                        yield Place(topic, number, message.offset), message
+            if not follow:
+                return
+            await asyncio.sleep(LOOK_S)
 
     async def members(self) -> int:
         return len(self.log.readers)
