@@ -29,6 +29,7 @@ class Book:
         self._asked = [0] * len(self._most)
         self._short: set[str] = set()
         self._shares: dict[str, int] | None = None
+        self._first: dict[int, list[Account]] = {}
 
     def enter(self, account: Account) -> bool:
         """The service's account is this one now; whether that is news."""
@@ -38,15 +39,19 @@ class Book:
         self._count(before, -1)
         self._count(account, 1)
         self.accounts[account.service] = account
-        self._shares = None
+        self._forget()
         return True
 
     def strike(self, service: str) -> bool:
         """The service has nothing any more, as far as is known; whether that is news."""
         before = self.accounts.pop(service, None)
         self._count(before, -1)
-        self._shares = None
+        self._forget()
         return before is not None
+
+    def _forget(self) -> None:
+        self._shares = None
+        self._first.clear()
 
     def _count(self, account: Account | None, sign: int) -> None:
         if account is None:
@@ -128,6 +133,11 @@ class Book:
         """What is left of each limited kind, by the demands; negative where more is taken."""
         return tuple(limit - taken for limit, taken in zip(self._most, self._used, strict=True))
 
+    def is_settled(self, service: str) -> bool:
+        """Whether the service has its share of what it asks for."""
+        account = self.accounts[service]
+        return self._share_of(account) == account.demand
+
     @property
     def may_unsettle(self) -> bool:
         """Whether a demand may be other than what is granted: not while all have what they ask for, and it is there."""
@@ -141,11 +151,19 @@ class Book:
         kinds = [kind for kind, _ in self.budget.limits]
         lacking = spent(kinds, self.free(), account.unit) or tuple(kinds)
         place = kinds.index(lacking[0])
-        others = (one for one in self.accounts.values() if one.service != account.service and one.demand)
-        first = nsmallest(NAMED_MAX, others, key=lambda one: (-one.priority, -one.demand * one.unit[place]))
-        named = ", ".join(map(_standing, first)) or "no other has any"
+        others = [one for one in self._holders(place) if one.service != account.service][:NAMED_MAX]
+        named = ", ".join(map(_standing, others)) or "no other has any"
         what = f"of budget {self.budget.name} the {' and '.join(lacking)} is spent"
         return f"{what} at priority {account.priority}; {named}"
+
+    def _holders(self, place: int) -> list[Account]:
+        """Those of the highest priority that have most of one kind; one more than are named."""
+        found = self._first.get(place)
+        if found is None:
+            having = (one for one in self.accounts.values() if one.demand)
+            most = nsmallest(NAMED_MAX + 1, having, key=lambda one: (-one.priority, -one.demand * one.unit[place]))
+            found = self._first[place] = most
+        return found
 
 
 def _standing(account: Account) -> str:

@@ -131,16 +131,18 @@ def _grant(account: Account, more: int, wanted: dict[str, int], room: list[int],
 def _level(rising: Sequence[Account], wanted: Mapping[str, int], room: Sequence[int]) -> int:
     """The highest number that each of them may have, or all it wants where that is less."""
     low, high = 0, max(wanted[one.service] for one in rising)
+    middle = high  # all of it, before anything is searched for
     while low < high:
-        middle = (low + high + 1) // 2
         need = [0] * len(room)
         for one in rising:
+            more = min(wanted[one.service], middle)
             for kind, each in enumerate(one.unit):
-                need[kind] += each * min(wanted[one.service], middle)
+                need[kind] += each * more
         if all(taken <= max(0, left) for taken, left in zip(need, room, strict=True)):
             low = middle
         else:
             high = middle - 1
+        middle = (low + high + 1) // 2
     return low
 
 

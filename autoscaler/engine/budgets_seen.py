@@ -83,7 +83,7 @@ class BudgetsSeen:
         """Those of the services whose demand is not what budgets grant them of what they ask for."""
         found = []
         for service in services if self.may_unsettle else ():
-            if service not in self._own:
+            if service not in self._own or all(book.is_settled(service) for book in self._books_of[service]):
                 continue
             accounts = [(book, book.accounts[service]) for book in self._books_of[service]]
             grants = [grant.most for book, account in accounts if (grant := book.granted(account)) is not None]
