@@ -65,7 +65,8 @@ def evaluate(draft: Draft, settings: ServiceSettings, stimulus: Evaluate, grants
     if not scaling_frozen(state, draft.at):
         clamp = budget_clamp(grants, state, asking)
         if clamp is not None:
-            passage.clamp(clamp.guard, clamp.after, clamp.text)
+            # What others have a right to is taken by a record of its own: it is no matter of the votes.
+            passage.clamp(clamp.guard, max(clamp.after, min(state.demand, asking)), clamp.text)
     else:
         passage.to = state.demand
     _conclude(draft, settings, stimulus, wish, passage, asking)

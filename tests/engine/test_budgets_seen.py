@@ -191,6 +191,18 @@ def test_a_retired_service_counts_nothing() -> None:
     assert of(job, "job") == (8, 8)
 
 
+def test_what_is_taken_for_others_has_a_record_without_votes() -> None:
+    """A policy that knows nothing has no part in it."""
+    seen = books(a_budget(replicas=10))
+    job = shard_of(seen, a_state("job", 8))
+    seen.hear(a_state("web", 2, asked=6))
+    job.take(sample("job", load=90))
+    turns(job)
+    assert of(job, "job") == (4, 9)
+    moved = [record for record in job.records if record.after.demand != record.before.demand]
+    assert [(record.kind, record.proposals) for record in moved] == [("scale", ())]
+
+
 def test_a_budget_with_room_wakes_nobody() -> None:
     """Each commit is news to the book, and none to other shards."""
     seen = books(a_budget(replicas=10))
