@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from heapq import nsmallest
 
-from autoscaler.core.budgets import Account, Amounts, Budget, fit, shares, spent
+from autoscaler.core.budgets import Account, Amounts, Budget, Kind, fit, shares, spent
 from autoscaler.core.grants import Grant
 
 NAMED_MAX = 3
@@ -98,7 +98,7 @@ class Book:
         if share > account.demand:
             free = fit(self._free_beside(account, before), account.unit)
             most = share if free is None else max(account.least, min(share, account.demand + free))
-        return None if most >= account.asking else Grant(self.budget.name, most, self._why(account))
+        return None if most >= account.asking else Grant(self.budget.name, most, self._why(account, most))
 
     def _share(self, account: Account, before: Account | None) -> int:
         """How many of those it asks for it may have once all have what is theirs."""
@@ -146,14 +146,28 @@ class Book:
     def _is_enough(self, taken: Iterable[int]) -> bool:
         return all(each <= limit for each, limit in zip(taken, self._most, strict=True))
 
-    def _why(self, account: Account) -> str:
+    def lacking(self, account: Account, most: int) -> tuple[Kind, ...]:
+        """The kinds that leave a service with ``most`` of what it asks for: those that it has spent then, else those
+        of which all ask for more than there is."""
+        before = self.accounts.get(account.service)
+        had = (0,) * len(self._most) if before is None else before.takes(before.demand)
+        asked = had if before is None else before.takes(before.asking)
+        free = tuple(left + old - new for left, old, new in zip(self.free(), had, account.takes(most), strict=True))
+        wanted = zip(self._asked, asked, account.takes(account.asking), strict=True)
+        rest = [limit - (all_ - old + new) for limit, (all_, old, new) in zip(self._most, wanted, strict=True)]
+        kinds = [kind for kind, _ in self.budget.limits]
+        contended = tuple(k for k, left, each in zip(kinds, rest, account.unit, strict=True) if each > 0 and left < 0)
+        return spent(kinds, free, account.unit) or contended
+
+    def _why(self, account: Account, most: int) -> str:
         """What is spent, and who has most of it."""
         kinds = [kind for kind, _ in self.budget.limits]
-        lacking = spent(kinds, self.free(), account.unit) or tuple(kinds)
+        lacking = self.lacking(account, most)
         place = kinds.index(lacking[0])
         others = [one for one in self._holders(place) if one.service != account.service][:NAMED_MAX]
         named = ", ".join(map(_standing, others)) or "no other has any"
-        what = f"of budget {self.budget.name} the {' and '.join(lacking)} is spent"
+        are = "is" if len(lacking) == 1 and lacking[0] != "replicas" else "are"
+        what = f"of budget {self.budget.name} the {' and '.join(lacking)} {are} spent"
         return f"{what} at priority {account.priority}; {named}"
 
     def _holders(self, place: int) -> list[Account]:

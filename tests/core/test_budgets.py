@@ -93,6 +93,33 @@ def test_shares_stay_within_the_budget_beyond_the_least_numbers(of: list[Account
     assert all(one.least <= found[one.service] <= one.asking for one in of)
 
 
+def test_only_what_is_spent_is_said_to_be() -> None:
+    """Not what there is room of; what is left once the service has what it is granted counts."""
+    book = Book(Budget("all", frozenset(), (("replicas", 6), ("cpu", 4000))))
+    book.enter(Account("high", 80, 0, 4, 4, (1, 500)))
+    grant = book.granted(Account("low", 20, 0, 0, 5, (1, 250)))
+    assert grant is not None
+    assert grant.most == 2
+    assert grant.text == "of budget all the replicas are spent at priority 20; high (priority 80) has 4"
+
+
+@given(accounts(), LIMITS)
+def test_who_is_granted_less_lacks_something_of_which_more_is_asked_for_than_there_is(
+    of: list[Account], most: tuple[int, int]
+) -> None:
+    """It takes some of that itself."""
+    limits = dict(zip(("replicas", "cpu"), most, strict=True))
+    book = Book(Budget("all", frozenset(), tuple(limits.items())))  # type: ignore[arg-type]
+    for one in of:
+        book.enter(one)
+    for one in of:
+        grant = book.granted(one)
+        lacking = book.lacking(one, grant.most) if grant is not None else ()
+        assert bool(lacking) == (grant is not None)
+        units = dict(zip(limits, one.unit, strict=True))
+        assert all(units[kind] for kind in lacking)
+
+
 @given(accounts(), LIMITS)
 def test_nobody_is_short_for_nothing(of: list[Account], most: tuple[int, int]) -> None:
     """Who is short of one replica could only have it from a higher or equal priority."""

@@ -146,7 +146,7 @@ def test_an_override_is_held_within_the_budget() -> None:
     turns(web, job)
     assert of(job, "job") == (8, 9)
     assert ("c-1", "applied", True) in job.verdicts
-    assert clamped(job)[-1].reason.text.startswith("9 -> 8 of 9 replicas: of budget all the replicas is spent")
+    assert clamped(job)[-1].reason.text.startswith("9 -> 8 of 9 replicas: of budget all the replicas are spent")
 
 
 def test_a_freeze_of_all_holds_the_demand_and_others_grow_only_into_what_is_free() -> None:
