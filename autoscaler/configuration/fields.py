@@ -131,7 +131,8 @@ def _broker(value: object) -> str:
 def _money(value: object) -> int:
     """Millionths of an amount of money."""
     what = "not an amount of money from 0 up with at most six decimals; write it as 0.12"
-    given = str(_scalar_text(value, what))
+    text = _scalar_text(value, what)
+    given = f"{Decimal(str(text)):f}" if isinstance(text, float) else str(text)
     if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", given):
         raise ValueError(what)
     return int(Decimal(given) * 1_000_000)
