@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from autoscaler.configuration.block import Block, locate
@@ -11,7 +11,10 @@ from autoscaler.configuration.complaints import problem_at
 from autoscaler.configuration.settings import Configuration, HostSettings, TargetSettings
 from autoscaler.configuration.update_build import health_verdict_s
 from autoscaler.configuration.vocabulary import Step, nearest
+from autoscaler.core.budget_units import UNITS, amount_text
+from autoscaler.core.budgets import Amounts, Budget, Kind
 from autoscaler.core.quantities import format_duration
+from autoscaler.core.revision import Resources
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.errors import Problem
 from autoscaler.ports.metrics import OWN_METRICS
@@ -19,7 +22,7 @@ from autoscaler.ports.metrics import OWN_METRICS
 
 def consequences(configuration: Configuration, root: Block, bodies: Mapping[str, Block]) -> list[Problem]:
     """Every warning, one a distinct service body however many services share it."""
-    found = list(_engines(configuration, root))
+    found = [*_engines(configuration, root), *_budgets(configuration, root)]
     groups: dict[int, list[str]] = {}
     for name, settings in configuration.services.items():
         groups.setdefault(id(settings), []).append(name)
@@ -82,6 +85,52 @@ def _engines(configuration: Configuration, root: Block) -> Iterator[Problem]:
             origin = locate(root, ("metrics", "prometheus", index, "timeout"))
             what = f"{format_duration(source.timeout_s)} is longer than every {format_duration(source.every_s)}"
             yield problem_at(origin, what, "Lower timeout or raise every.", severity="warning")
+
+
+def _budgets(configuration: Configuration, root: Block) -> Iterator[Problem]:
+    """Of each limit that its services exceed in any case, or that does not count one. What deployments bring is not
+    known here."""
+    for budget in configuration.budgets.values():
+        bodies: dict[int, list[str]] = {}
+        for name in sorted(budget.services):
+            bodies.setdefault(id(configuration.services[name]), []).append(name)
+        named = [(configuration.services[names[0]], names) for names in bodies.values()]
+        for index, (kind, limit) in enumerate(budget.limits):
+            each = [(settings, names, _unit(budget, settings)[index]) for settings, names in named]
+            for what, remedy in _limit(kind, limit, each):
+                yield problem_at(locate(root, ("budgets", budget.name, kind)), what, remedy, severity="warning")
+
+
+def _unit(budget: Budget, settings: ServiceSettings) -> Amounts:
+    resources = settings.revision.resources if settings.revision is not None else Resources()
+    return budget.unit(resources, settings.cost_per_hour)
+
+
+def _limit(kind: Kind, limit: int, each: Sequence[tuple[ServiceSettings, list[str], int]]) -> Iterator[tuple[str, str]]:
+    """``each``: services of one body, and what one replica of them takes."""
+    least = sum(settings.bounds.min * len(names) * takes for settings, names, takes in each)
+    if least > limit:
+        unit = f" {UNITS[kind].unit}" if UNITS[kind].unit else ""
+        taken = f"the {amount_text(kind, least)} that replicas.min of its services takes in any case"
+        yield f"{amount_text(kind, limit)}{unit} is less than {taken}", "Raise it or lower replicas.min."
+    free = sorted(name for settings, names, takes in each if not takes and _counts(kind, settings) for name in names)
+    if free:
+        more = f" and {len(free) - 1} more" if len(free) > 1 else ""
+        why, remedy = _UNCOUNTED[kind]
+        yield f"counts nothing of {free[0]}{more}, {why}", remedy
+
+
+def _counts(kind: Kind, settings: ServiceSettings) -> bool:
+    """Whether it is known what a replica takes, and not said to be nothing."""
+    return settings.revision is not None and not (kind == "cost_per_hour" and settings.cost_per_hour == 0)
+
+
+_UNCOUNTED: Mapping[Kind, tuple[str, str]] = {
+    "cpu": ("whose revision reserves none", "Give revision.resources.cpu."),
+    "memory": ("whose revision reserves none", "Give revision.resources.memory."),
+    "cost_per_hour": ("whose replicas have no price", "Give cost_per_hour or prices.replica."),
+}
+"""A replica is always one."""
 
 
 Finding = tuple[tuple[Step, ...], str, str]
