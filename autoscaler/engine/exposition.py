@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from autoscaler.core.budget_units import plain_amount
 from autoscaler.core.tasks import TASKS
 from autoscaler.engine.counters import Histogram
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 
 SHADOW_LABELS_MAX = 32
+BUDGET_LABELS_MAX = 100
+
+_BUDGET_FAMILIES = (
+    ("limit", "The limit: replicas, cores, bytes, or money per hour.", ("budget", "resource")),
+    ("used", "What the replicas that are wanted take of it.", ("budget", "resource")),
+    ("asked", "What they would take without budgets.", ("budget", "resource")),
+    ("short_replicas", "Replicas that are asked for and not granted.", ("budget",)),
+)
 
 
 class MemberCollector:
@@ -31,6 +40,7 @@ class MemberCollector:
         yield from self._counts()
         yield from self._latencies()
         yield from self._shadows()
+        yield from self._budgets()
         yield from self._plugins()
         yield from self._hosts()
         yield from self._router()
@@ -155,6 +165,25 @@ class MemberCollector:
         for labels, value in sorted(sums.items()):
             seconds.add_metric(list(labels), value)
         yield from (asked, now, seconds)
+
+    def _budgets(self) -> Iterator[Metric]:
+        """As this member's books have them: every member shows all, so take the maximum. Before it has read what the
+        others decided, the limits alone. Budgets beyond the bound are one."""
+        sums: dict[str, dict[tuple[str, ...], float]] = {name: defaultdict(float) for name, *_ in _BUDGET_FAMILIES}
+        for number, (name, book) in enumerate(self._member.budgets.books.items()):
+            shown = name if number < BUDGET_LABELS_MAX else "other"
+            for (kind, limit), taken, wanted in zip(book.budget.limits, book.used, book.asked, strict=True):
+                sums["limit"][shown, kind] += plain_amount(kind, limit)
+                if book.known:
+                    sums["used"][shown, kind] += plain_amount(kind, taken)
+                    sums["asked"][shown, kind] += plain_amount(kind, wanted)
+            if book.known:
+                sums["short_replicas"][shown,] += book.short
+        for name, help_text, labels in _BUDGET_FAMILIES:
+            family = GaugeMetricFamily(f"autoscaler_budget_{name}", help_text, labels=labels)
+            for values, total in sums[name].items():
+                family.add_metric(values, total)
+            yield family
 
     def _plugins(self) -> Iterator[Metric]:
         seconds = CounterMetricFamily("autoscaler_plugin_seconds", "Time spent in plugins.", labels=["plugin"])
