@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from autoscaler.cli.budgets_shown import demand_text
 from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import (
     EXIT_FAILED,
@@ -137,6 +138,9 @@ async def _services(configuration: Configuration, client: StreamClient) -> Async
             yield Finding("look", name, operation_text(state, now), f"See `autoscaler explain {name}`.")
         for note in notes_of(state, configuration.services.get(name), now):
             yield Finding("look", name, note.rstrip("."), f"See `autoscaler status {name}`.")
+        if state.asked is not None:
+            what = f"budget: {demand_text(state)} replicas that it asks for"
+            yield Finding("look", name, what, f"See `autoscaler explain {name}`.")
 
 
 async def _hosts(configuration: Configuration) -> AsyncIterator[Finding]:

@@ -12,6 +12,15 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from autoscaler.cli.budgets_shown import (
+    EXACTNESS,
+    against_growth,
+    books_of,
+    budgeted_with,
+    demand_text,
+    standing_document,
+    standing_rows,
+)
 from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import CommandError, ending, print_json, read_configuration, unknown_service, wrong_usage
 from autoscaler.cli.latest_samples import Latest, latest_samples
@@ -25,6 +34,7 @@ from autoscaler.cli.tables import STYLES, print_text
 from autoscaler.cli.why_not import ACTIONS, Obstacle, obstacles
 from autoscaler.cli.why_not_host import explain_host
 from autoscaler.configuration.settings import Configuration
+from autoscaler.core.books import Book
 from autoscaler.core.state import ServiceState
 from autoscaler.ports.stream import partition_of
 
@@ -39,6 +49,8 @@ class Story:
     evaluation: Entry | None
     latest: tuple[Latest, ...] = ()
     """The newest samples now; of the past none."""
+    books: Sequence[Book] = ()
+    """The service's budgets now; of the past none."""
 
 
 def register(app: typer.Typer) -> None:
@@ -91,7 +103,8 @@ def _hosts_of(configuration: Configuration, service: str) -> set[str]:
 
 async def _read(configuration: Configuration, service: str, moment: float | None) -> Story:
     async with opened_client(configuration) as client:
-        found = await snapshot(client, service)
+        found = await snapshot(client, service, budgeted_with(configuration, service))
+        books = books_of(configuration, found.states, service) if moment is None else []
         state = found.states.get(service)
         if state is None and service not in configuration.services:
             raise unknown_service(service, configuration.services)
@@ -112,7 +125,7 @@ async def _read(configuration: Configuration, service: str, moment: float | None
     if decision is None and moment is not None:
         raise CommandError(f"no decision is kept from {stamp(moment)} or before", "Ask for a later time.", service)
     checkpoint = found.checkpoints.get(service, {})
-    return Story(state, checkpoint, decision, evaluation, tuple(latest))
+    return Story(state, checkpoint, decision, evaluation, tuple(latest), books)
 
 
 def _winner_of(evaluation: Entry) -> str:
@@ -128,6 +141,7 @@ def _document(configuration: Configuration, story: Story, now: float) -> dict[st
     return {
         "service": story.state.service,
         "desired": story.state.demand,
+        "asked": story.state.asking,
         "revision": story.state.revision or None,
         "decision": decision_document(story.decision),
         "evaluation": evaluation,
@@ -135,13 +149,15 @@ def _document(configuration: Configuration, story: Story, now: float) -> dict[st
             {"signal": one.name, "value": one.value, "age_s": None if one.at is None else round(now - one.at, 3)}
             for one in story.latest
         ],
+        "budgets": [standing_document(book, story.state.service) for book in story.books],
         "shadows": shadow_documents(story.checkpoint, shadows_of(configuration, story.state.service)),
     }
 
 
 def _tell(configuration: Configuration, story: Story, *, past: bool) -> None:
     state, now = story.state, time.time()
-    head = f"{state.service}: {state.demand} wanted, revision {revision_text(state)}, {operation_text(state, now)}"
+    wanted, operation = demand_text(state), operation_text(state, now)
+    head = f"{state.service}: {wanted} wanted, revision {revision_text(state)}, {operation}"
     print_text(Text(f"{head}{' (now)' if past else ''}", "bold"))
     if not past:
         for note in notes_of(state, configuration.services.get(state.service), now):
@@ -156,6 +172,7 @@ def _tell(configuration: Configuration, story: Story, *, past: bool) -> None:
         _tell_evaluation(story.evaluation)
     if not past:
         _tell_latest(configuration, story, now)
+        _tell_budgets(story)
         rows = shadow_rows(story.checkpoint, shadows_of(configuration, story.state.service), now)
         _section("shadows, which decide nothing", [(" ", *row) for row in rows])
     if story.evaluation is None:
@@ -175,6 +192,14 @@ def _tell_latest(configuration: Configuration, story: Story, now: float) -> None
             stale = f", past max_age {age_text(max_age_s)}: unknown" if age_s > max_age_s else ""
             rows.append((" ", one.name, f"{one.value:g}", f"{age_text(age_s)} old{stale}"))
     _section("signals now", rows)
+
+
+def _tell_budgets(story: Story) -> None:
+    for book in story.books:
+        rows = standing_rows(book, story.state.service)
+        _section(f"budget {book.budget.name}", [(" ", *row) for row in rows])
+    if story.books:
+        print_text(Text(f"  ({EXACTNESS})", "dim"))
 
 
 def _tell_decision(title: str, entry: Entry, now: float) -> None:
@@ -253,8 +278,9 @@ def _section(title: str, rows: Sequence[tuple[str, str, str, str]]) -> None:
 def _show_obstacles(configuration: Configuration, story: Story, action: str, *, as_json: bool) -> None:
     now = time.time()
     settings = configuration.services.get(story.state.service)
-    found = obstacles(action, story.state, settings, story.evaluation.data if story.evaluation else None, now)
     evaluated = story.evaluation
+    spent = against_growth(story.books, story.state, settings) if settings is not None else []
+    found = obstacles(action, story.state, settings, evaluated.data if evaluated is not None else None, now, spent)
     if as_json:
         print_json(
             {

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
+from autoscaler.cli.budgets_shown import (
+    BUDGET_COLUMNS,
+    books_of,
+    budget_document,
+    budget_notes,
+    budget_rows,
+    budgeted_with,
+    demand_text,
+    standing_document,
+)
 from autoscaler.cli.connecting import opened_client
 from autoscaler.cli.context import ending, print_json, read_configuration, say, unknown_service
 from autoscaler.cli.options import Config, Json, SomeService, chosen
@@ -37,6 +47,7 @@ from autoscaler.cli.service_view import (
 from autoscaler.cli.shadows_shown import shadow_documents, shadow_notes, shadows_of
 from autoscaler.cli.tables import at_terminal, print_pairs, print_rows
 from autoscaler.configuration.settings import Configuration
+from autoscaler.core.books import Book
 from autoscaler.core.state import ServiceState
 from autoscaler.errors import StreamError
 from autoscaler.ports.stream import StreamClient, partition_of
@@ -55,6 +66,8 @@ class _Seen:
     configuration: Configuration
     states: Mapping[str, ServiceState]
     checkpoints: Mapping[str, Mapping[str, Any]]
+    books: Sequence[Book]
+    """Of the budgets that count what is looked at."""
     decisions: Mapping[str, Entry]
     pool: PoolView | None
     members: int | None
@@ -67,6 +80,12 @@ class _Seen:
 
     def shadow_notes(self, service: str) -> list[str]:
         return shadow_notes(self.checkpoints.get(service, {}), shadows_of(self.configuration, service), self.now)
+
+    def notes(self, state: ServiceState) -> list[str]:
+        """What a person should know of one service beside the numbers."""
+        settings = self.configuration.services.get(state.service)
+        held = budget_notes(self.books, state.service)
+        return [*notes_of(state, settings, self.now), *held, *self.shadow_notes(state.service)]
 
     def actual(self, state: ServiceState) -> tuple[int, str]:
         return actual_of(state, self.pool, self.target_of(state.service))
@@ -106,8 +125,11 @@ async def _look(configuration: Configuration, service: str | None) -> _Seen:
             names = {found.target} if found is not None else set()
         async with opened_targets(configuration, names) as targets:
             looking = asyncio.ensure_future(look(targets))
-            found_states = await snapshot(client, service)
-            states = dict(found_states.states)
+            beside = budgeted_with(configuration, service) if service is not None else frozenset()
+            found_states = await snapshot(client, service, beside)
+            books = books_of(configuration, found_states.states, service)
+            shown = [service] if service is not None else found_states.states
+            states = {name: found_states.states[name] for name in shown if name in found_states.states}
             for name in configuration.services if service is None else (service,):
                 if name in configuration.services:
                     states.setdefault(name, ServiceState(name))
@@ -118,7 +140,8 @@ async def _look(configuration: Configuration, service: str | None) -> _Seen:
             pool = await looking
         members = await _members(client)
     checkpoints = found_states.checkpoints
-    return _Seen(configuration, dict(sorted(states.items())), checkpoints, decisions, pool, members, time.time())
+    states = dict(sorted(states.items()))
+    return _Seen(configuration, states, checkpoints, books, decisions, pool, members, time.time())
 
 
 async def _members(client: StreamClient) -> int | None:
@@ -153,7 +176,9 @@ async def _decisions(client: StreamClient, states: Mapping[str, ServiceState], s
 def _show(seen: _Seen, service: str | None, *, as_json: bool) -> None:
     if as_json:
         documents = [_document(seen, state, whole=service is not None) for state in seen.states.values()]
-        print_json(documents[0] if service is not None else {"members": seen.members, "services": documents})
+        budgets = [budget_document(book) for book in seen.books]
+        whole = {"members": seen.members, "services": documents, "budgets": budgets}
+        print_json(documents[0] if service is not None else whole)
         return
     if service is None:
         _show_all(seen)
@@ -176,7 +201,8 @@ def _document(seen: _Seen, state: ServiceState, *, whole: bool) -> dict[str, Any
         document["replicas"] = replica_documents(state, seen.pool)
         document["revisions"] = [revision_document(revision) for revision in state.revisions]
         document["members"] = seen.members
-        document["notes"] = [*notes_of(state, settings, seen.now), *seen.shadow_notes(state.service)]
+        document["notes"] = seen.notes(state)
+        document["budgets"] = [standing_document(book, state.service) for book in seen.books]
         checkpoint = seen.checkpoints.get(state.service, {})
         document["shadows"] = shadow_documents(checkpoint, shadows_of(seen.configuration, state.service))
     return document
@@ -202,9 +228,16 @@ def _show_all(seen: _Seen) -> None:
         kind = last.data["verdict"] or last.data["kind"] if last is not None else "-"
         operation += f" [{', '.join(marks)}]" if marks else ""
         rows.append(
-            [name, str(state.demand), _actual_text(seen, state), revision_text(state), operation, str(kind), age, why]
+            [name, demand_text(state), _actual_text(seen, state), revision_text(state), operation, str(kind), age, why]
         )
     print_rows(["service", "desired", "actual", "revision", "operation", "last", "age", "why"], rows)
+    _show_budgets(seen)
+
+
+def _show_budgets(seen: _Seen) -> None:
+    if seen.books:
+        typer.echo()
+        print_rows(BUDGET_COLUMNS, budget_rows(seen.books))
 
 
 def _show_one(seen: _Seen, state: ServiceState) -> None:
@@ -214,17 +247,18 @@ def _show_one(seen: _Seen, state: ServiceState) -> None:
     bounds = f" (between {settings.bounds.min} and {settings.bounds.max})" if settings is not None else ""
     pairs = [
         ("service", state.service + ("" if settings is not None else "  (not configured any more)")),
-        ("desired", f"{state.demand}{bounds}"),
+        ("desired", f"{demand_text(state)}{bounds}"),
         ("actual", _actual_text(seen, state)),
         ("revision", revision_text(state) + (f"  {what_runs(current.spec)}" if current is not None else "")),
         ("operation", operation_text(state, seen.now) if state.seq else "not seen by an instance yet"),
-        *(_pair(note) for note in (*notes_of(state, settings, seen.now), *seen.shadow_notes(state.service))),
+        *(_pair(note) for note in seen.notes(state)),
     ]
     if last is not None:
         data = last.data
         told = data["verdict"] or data["kind"]
         pairs.append(("last", f"{told}, {ago(last.at, seen.now)}: {data['reason']['text']}  ({last.event['id']})"))
     print_pairs(pairs)
+    _show_budgets(seen)
     if state.replicas or (seen.pool is not None and seen.pool.sightings(state.service)):
         typer.echo()
         print_rows(["replica", "host", "condition", "for"], replica_rows(state, seen.pool, seen.now))

@@ -5,7 +5,7 @@ Nothing here needs a running instance. State and trail of one service are all in
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,15 +30,16 @@ class Snapshot:
     checkpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-async def snapshot(client: StreamClient, service: str | None = None) -> Snapshot:
-    """The state topic's present content: of one service's partition that service alone, or of all."""
-    partition = None if service is None else partition_of(service.encode(), client.partitions)
-    wanted = None if service is None else service.encode()
+async def snapshot(client: StreamClient, service: str | None = None, beside: Collection[str] = frozenset()) -> Snapshot:
+    """The state topic's present content: one service of its partition alone, or all; ``beside`` names services that
+    are wanted with the one."""
+    partition = None if service is None or beside else partition_of(service.encode(), client.partitions)
+    wanted = None if service is None else {service.encode(), *(name.encode() for name in beside)}
     states: dict[str, ServiceState] = {}
     checkpoints: dict[str, Mapping[str, Any]] = {}
     partitions: dict[int, PartitionRecord] = {}
     for key, value in (await newest_values(client, partition)).items():
-        if wanted is not None and key != wanted and not is_reserved(key):
+        if wanted is not None and key not in wanted and not is_reserved(key):
             continue
         if not is_reserved(key):
             kept = decode_state(value)

@@ -179,6 +179,7 @@ def summary_document(
         "service": state.service,
         "configured": settings is not None,
         "desired": state.demand,
+        "asked": state.asking,
         "actual": actual[0],
         "actual_from": actual[1],
         "revision": state.revision or None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from autoscaler.core.going_back import rollback_target
 from autoscaler.core.rollout import Halted, Held, Idle, Preflight, Retired, Retiring, RollingBack, Running, is_unproven
 from autoscaler.core.scheduling import plan_clamps
 from autoscaler.core.settings import Scaling, ServiceSettings
+from autoscaler.core.spending import GUARD
 from autoscaler.core.state import ServiceState
 
 ACTIONS = ("scale-down", "scale-up", "update", "rollback")
@@ -32,9 +33,17 @@ class Obstacle:
 
 
 def obstacles(
-    action: str, state: ServiceState, settings: ServiceSettings | None, evaluation: Evaluation | None, now: float
+    action: str,
+    state: ServiceState,
+    settings: ServiceSettings | None,
+    evaluation: Evaluation | None,
+    now: float,
+    spent: Sequence[str] = (),
 ) -> list[Obstacle]:
-    """Everything known that stands against ``action`` now, the most final first; empty where nothing does."""
+    """Everything known that stands against ``action`` now, the most final first; empty where nothing does.
+
+    ``spent``: what budgets say against one replica more.
+    """
     if isinstance(state.rollout, Retiring | Retired):
         return [Obstacle("retired", "the service is retired; it takes no event until it is configured again")]
     if settings is None:
@@ -45,7 +54,10 @@ def obstacles(
         return _against_update(state, settings, now)
     if action == "rollback":
         return _against_rollback(state, settings, evaluation)
-    return _against_scaling(state, settings, evaluation, now, up=action == "scale-up")
+    if action == "scale-down":
+        return _against_scaling(state, settings, evaluation, now, up=False)
+    budgets = [Obstacle(GUARD, text) for text in spent]
+    return [*budgets, *_against_scaling(state, settings, evaluation, now, up=True)]
 
 
 def _against_scaling(
@@ -55,7 +67,8 @@ def _against_scaling(
     if evaluation is None:
         never = "no policy has been evaluated yet; scaling needs samples of the policies' metrics"
         return [*found, Obstacle("no_evaluation", never)]
-    codes = {one.code for one in found}
+    # What budgets granted then, the books have as it is now.
+    codes = {GUARD, *(one.code for one in found)}
     clamps = [
         Obstacle(str(clamp["guard"]), f"{clamp['before']} -> {clamp['after']}: {clamp['text']}")
         for clamp in evaluation["clamps"]
@@ -97,7 +110,7 @@ def _no_wish(state: ServiceState, evaluation: Evaluation, scaling: Scaling, *, u
     """What the policies said, unless together they wish a change in that direction: an unknown one keeps today's
     demand."""
     notes = [ProposalNote(n["policy"], n["kind"], n["to"], n["text"]) for n in evaluation["proposals"]]
-    together = combine(map(vote_of, notes), state.demand, scaling)
+    together = combine(map(vote_of, notes), state.asking, scaling, told=state.demand)
     if together is not None and (together.to > state.demand if up else together.to < state.demand):
         return []
     found = []

@@ -91,5 +91,18 @@ def test_rule_that_holds_instead_of_going_back_is_named() -> None:
     assert [one.code for one in obstacles("rollback", state, settings, None, NOW)] == ["on_failure"]
 
 
+def test_what_budgets_say_stands_against_more_and_what_they_said_once_does_not() -> None:
+    clamped = evaluation(("budget", 9, 3), load=9)
+    said = obstacles("scale-up", STATE, SETTINGS, clamped, NOW, ["cpu is spent"])
+    assert [(one.code, one.text) for one in said] == [("budget", "cpu is spent")]
+    assert obstacles("scale-up", STATE, SETTINGS, clamped, NOW) == []
+    assert "budget" not in [one.code for one in obstacles("scale-down", STATE, SETTINGS, clamped, NOW, ["cpu"])]
+
+
+def test_unknown_policies_wish_what_was_asked_for_where_a_budget_allows_less() -> None:
+    short = replace(STATE, asked=4)
+    assert obstacles("scale-up", short, SETTINGS, evaluation(load="unknown"), NOW) == []
+
+
 def test_service_without_settings_is_decided_by_nobody() -> None:
     assert [one.code for one in obstacles("update", STATE, None, None, NOW)] == ["not_configured"]

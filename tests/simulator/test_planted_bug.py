@@ -54,11 +54,11 @@ def unknown_wishes_nothing(patch: pytest.MonkeyPatch) -> None:
     """A policy that knows nothing counts as one that wants the least, and windows are not asked."""
     wish_of = combination._wish_of
 
-    def careless(vote: Any, demand: int) -> Any:
+    def careless(vote: Any, demand: int, held: int) -> Any:
         return (
             combination.Wish(0, vote.policy, "unknown", "wish")
             if vote.unknown and not vote.rollback
-            else wish_of(vote, demand)
+            else wish_of(vote, demand, held)
         )
 
     patch.setattr(combination, "_wish_of", careless)
@@ -69,8 +69,8 @@ def a_rule_forgets_the_unknown(patch: pytest.MonkeyPatch) -> None:
     """Whatever the rule, what is unknown is left out of it, and windows are not asked."""
     combine = combination.combine
 
-    def careless(votes: Any, demand: int, rules: Any) -> Any:
-        return combine([vote for vote in votes if not vote.unknown], demand, rules)
+    def careless(votes: Any, demand: int, rules: Any, told: int) -> Any:
+        return combine([vote for vote in votes if not vote.unknown], demand, rules, told)
 
     patch.setattr(scaling, "combine", careless)
     patch.setattr(scaling, "_GUARDS", (scaling._unproven, scaling._step_limit, scaling._bounds))
@@ -79,7 +79,7 @@ def a_rule_forgets_the_unknown(patch: pytest.MonkeyPatch) -> None:
 def what_stands_in_counts_as_known(patch: pytest.MonkeyPatch) -> None:
     """What was taken for an unknown signal may lower the demand like a sample, and windows are not asked."""
     plain = combination._plain_wish
-    patch.setattr(combination, "_wish_of", lambda vote, demand: None if vote.rollback else plain(vote, demand))
+    patch.setattr(combination, "_wish_of", lambda vote, *known: None if vote.rollback else plain(vote, *known))
     patch.setattr(scaling, "_GUARDS", (scaling._step_limit, scaling._bounds))
 
 
