@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 from autoscaler.adapters.pretend.target import PretendTarget
 from autoscaler.configuration.settings import Configuration, StreamSettings
+from autoscaler.core.budgets import Budget
 from autoscaler.core.settings import Bounds, ServiceSettings
 from autoscaler.core.state import ServiceState
 from autoscaler.engine.clock import SystemClock
@@ -138,10 +139,12 @@ async def at_work(
     router: Router | None = None,
     plugins: PluginHost | None = None,
     clock: SystemClock | None = None,
+    budgets: Iterable[Budget] = (),
     fails: bool = False,
 ) -> AsyncIterator[AtWork]:
     """A member, ended in order; ``fails``: something of it dies."""
     configuration = a_configuration(services or {"web": quick_settings()}, log.partitions)
+    configuration = replace(configuration, budgets={budget.name: budget for budget in budgets})
     stream, client = stream or MemoryStream(log), MemoryClient(log)
     target = target or PretendTarget("edge", ["h1", "h2"])
     parts = MemberParts(

@@ -7,17 +7,21 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from autoscaler.adapters.http.server import HttpServer
 from autoscaler.configuration.settings import HttpSettings
+from autoscaler.core.budgets import Budget, Prices
 from autoscaler.engine import face as face_module
+from autoscaler.engine.exposition import BUDGET_LABELS_MAX
 from autoscaler.errors import StreamError, TargetError
 from autoscaler.ports.router import Counts
 from autoscaler.ports.stream import Topic
-from tests.engine.instances import AtWork, RecordingRouter, at_work, deployment, eventually, verdicts
+from tests.engine.instances import AtWork, RecordingRouter, at_work, command, deployment, eventually, verdicts
 from tests.engine.streams import MemoryLog, MemoryStream
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("impatient")]
@@ -158,3 +162,58 @@ async def test_what_the_router_has_carried_is_on_the_metrics_page() -> None:
         "autoscaler_router_late_total 5.0",
     ):
         assert line in page
+
+
+def gauges_of(working: AtWork) -> dict[str, dict[tuple[str, ...], float]]:
+    """What the metrics page has of budgets: family -> labels -> value."""
+    families = [one for one in working.face.collector().collect() if one.name.startswith("autoscaler_budget_")]
+    return {
+        one.name.removeprefix("autoscaler_budget_"): {tuple(s.labels.values()): s.value for s in one.samples}
+        for one in families
+    }
+
+
+async def test_budgets_are_gauges_in_plain_units() -> None:
+    limits = (("replicas", 2), ("cpu", 1500), ("memory", 1 << 30), ("cost_per_hour", 5_500_000))
+    budget = Budget("shop", frozenset({"web"}), limits, Prices(replica=500_000))  # type: ignore[arg-type]
+    log = MemoryLog()
+    async with at_work(log, budgets=[budget]) as working:
+        await working.rests()
+        log.send(deployment())
+        await eventually(lambda: working.state().revision == 1)
+        log.send(command("web", "scale", "c-1", replicas=3))
+        await eventually(lambda: working.state().asking == 3)
+        shown = gauges_of(working)
+        assert shown["limit"] == {
+            ("shop", "replicas"): 2, ("shop", "cpu"): 1.5, ("shop", "memory"): 1 << 30, ("shop", "cost_per_hour"): 5.5,
+        }  # fmt: skip
+        assert shown["used"]["shop", "replicas"] == 2
+        assert (shown["used"]["shop", "cost_per_hour"], shown["asked"]["shop", "cost_per_hour"]) == (1, 1.5)
+        assert shown["asked"]["shop", "replicas"] == 3
+        assert shown["short_replicas"] == {("shop",): 1}
+
+
+async def test_budgets_beyond_the_bound_are_one_and_limits_alone_are_shown_before_others_are_heard() -> None:
+    budgets = [Budget(f"b{n}", frozenset({"web"}), (("replicas", 2),)) for n in range(BUDGET_LABELS_MAX + 3)]
+    log = MemoryLog()
+    async with at_work(log, budgets=budgets) as working:
+        await working.rests()
+        await eventually(lambda: all(book.known for book in working.member.budgets.books.values()))
+        shown = gauges_of(working)
+        assert len(shown["limit"]) == len(shown["short_replicas"]) == BUDGET_LABELS_MAX + 1
+        assert shown["limit"]["other", "replicas"] == 6
+        for book in working.member.budgets.books.values():
+            book.known = False
+        shown = gauges_of(working)
+        assert len(shown["limit"]) == BUDGET_LABELS_MAX + 1
+        assert shown["used"] == shown["asked"] == shown["short_replicas"] == {}
+
+
+async def test_alerts_of_the_chart_ask_for_metrics_that_are_there() -> None:
+    rules = yaml.safe_load((Path(__file__).parents[2] / "helm" / "autoscaler" / "rules" / "alerts.yaml").read_text())
+    asked = {name for rule in rules["groups"][0]["rules"] for name in re.findall(r"autoscaler_[a-z_]+", rule["expr"])}
+    async with at_work(MemoryLog()) as working:
+        await working.rests()
+        there = {family.name for family in working.face.collector().collect()}
+    assert asked
+    assert {name.removesuffix("_bucket") for name in asked} <= there
