@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from autoscaler.configuration.explain import show
 from autoscaler.configuration.schema import configuration_schema
-from autoscaler.core.budgets import GIB, Budget, Prices
+from autoscaler.core.budgets import GIB, KINDS, Budget, Prices
 from tests.configuration.builders import loaded, problems
 
 SERVICES = """\
@@ -177,3 +178,15 @@ def test_services_without_a_price_are_a_warning_unless_they_are_free(tmp_path: P
         )
     ]
     assert warnings(tmp_path, budget, RUNS.replace("web: {", "web: {cost_per_hour: 0, ")) == []
+
+
+def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if text.startswith("budgets:")]
+    text = "cluster: shop\ntargets: {local: {kind: process}}\ndefaults: {target: local}\n" + block + "  job-a: {}\n"
+    configuration = loaded(tmp_path, text).configuration
+    assert [sorted(budget.services) for budget in configuration.budgets.values()] == [
+        ["job-a", "render", "web"],
+        ["job-a"],
+    ]
+    assert [kind for kind, _ in configuration.budgets["shop"].limits] == list(KINDS)

@@ -12,13 +12,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from autoscaler.configuration.budget_models import BudgetModel
 from autoscaler.configuration.models import KafkaLagModel, ServiceModel
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "coming-from").glob("*.md"))
 PART = re.compile(r"(?P<of>[a-z0-9_.]+): (?P<names>`[^`]+`(?:, `[^`]+`)*)")
 
 
-BLOCKS: dict[str, type[BaseModel]] = {"service": ServiceModel, "metrics.kafka": KafkaLagModel}
+BLOCKS: dict[str, type[BaseModel]] = {"service": ServiceModel, "metrics.kafka": KafkaLagModel, "budgets": BudgetModel}
 """What a row may name beside a policy: a block of the configuration."""
 
 
