@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 GAP = "  "
+LAST_MIN = 24
+"""Where less room than that is left for the last column, it stands below each row."""
+FOLDED_MIN = 8
 STYLES = {
     "applied": "green",
     "unchanged": "green",
@@ -63,6 +66,11 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(line[index]) for line in (columns, *rows)) for index in range(len(columns))]
+    room = console().width - sum(widths[:-1]) - len(GAP) * len(widths[:-1])
+    if room < min(LAST_MIN, widths[-1]):
+        _print_narrow(columns, rows, widths[:-1], -room)
+        return
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -74,6 +82,30 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell, STYLES.get(cell, "")) for cell in row))
     console().print(table)
+
+
+def _print_narrow(columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], excess: int) -> None:
+    """The last column below each line, and the widest of the others folded where they need more than there is."""
+    from rich.padding import Padding
+    from rich.rule import Rule
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = console()
+    fitted = list(widths)
+    if excess > 0:
+        fitted[fitted.index(max(fitted))] = max(FOLDED_MIN, max(fitted) - excess)
+    for line in (columns, *rows):
+        head = line is columns
+        grid = Table.grid(padding=(0, len(GAP), 0, 0))
+        for width in fitted:
+            grid.add_column(width=width, overflow="fold")
+        grid.add_row(*(Text(cell, "bold" if head else STYLES.get(cell, "")) for cell in line[:-1]))
+        shown.print(grid)
+        if line[-1]:
+            shown.print(Padding(Text(line[-1], "bold" if head else "dim"), (0, 0, 0, 2 * len(GAP))))
+        if head:
+            shown.print(Rule(style="none"))
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
