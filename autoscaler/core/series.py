@@ -197,6 +197,12 @@ class Series:
         total = sum(buckets[start + _SUM :: _FIELDS])
         return count, total, min(buckets[start + _MIN :: _FIELDS]), max(buckets[start + _MAX :: _FIELDS])
 
+    def mean(self, now: float, window_s: float) -> float | None:
+        """Mean of the samples in the window, None where there is none."""
+        start, buckets = self._starts(now, window_s), self._buckets
+        count: float = sum(buckets[start + _COUNT :: _FIELDS])
+        return sum(buckets[start + _SUM :: _FIELDS]) / count if count else None
+
     def rate(self, now: float, window_s: float) -> float | None:
         """Change per second from the window's first sample to the newest; None with fewer than two moments."""
         i = self._starts(now, window_s)

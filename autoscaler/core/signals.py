@@ -247,8 +247,9 @@ class Signal:
         """Mean of the samples in the window (``"1m"`` or seconds); None where unknown or empty."""
         if self.stand_in:
             return self.latest
-        count, total, _, _ = self._window(window)
-        return total / count if count else None
+        if self._series is None or not self.known:
+            return None
+        return self._series.mean(self._now, _window_s(window))
 
     def max(self, window: str | float) -> float | None:
         """Highest sample of the window; None where unknown or empty."""

@@ -32,6 +32,19 @@ def _shown(text: str) -> str:
     return plain_text(text[:TEXT_MAX])
 
 
+def is_plain_scale(value: object) -> bool:
+    """Whether an answer is what nearly all of them are, a `Scale` that needs no more judging; false says nothing."""
+    return (
+        type(value) is Scale
+        and type(value.to) is int
+        and 0 <= value.to <= REPLICAS_MAX
+        and (value.wake_at is None or (type(value.wake_at) is float and math.isfinite(value.wake_at)))
+        and type(value.reason) is str
+        and len(value.reason) <= TEXT_MAX
+        and plain_text(value.reason) is value.reason
+    )
+
+
 def judge_proposal(value: object) -> tuple[Proposal | None, str]:
     """The proposal and "", or None and why it is none; (None, "") is a valid "no opinion"."""
     if value is None:

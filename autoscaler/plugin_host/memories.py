@@ -18,12 +18,14 @@ _FORM = 2
 _DEPTH_MAX = 24
 _ESCAPED = 6
 """Bytes that one character of ASCII takes at most."""
-_NUMBER_MAX = 2**62
-"""Beyond it are numbers of any length, and those that are none of JSON's."""
+_NUMBER_MAX = 2.0**64
+"""Beyond it are numbers of any length, and those that are none of JSON's. A float, with which floats compare fast."""
+_NUMBER_MIN = -_NUMBER_MAX
 _TOO_MANY = MEMORY_BYTES_MAX + 1
 _NUMBERS = frozenset((int, float))
 _NUMBER_BYTES = 26
 """What the longest number takes, a comma with it."""
+_EMPTY = 3
 
 
 def copied(kept: dict[str, Any] | None) -> tuple[dict[str, Any], bytes]:
@@ -80,16 +82,16 @@ def _bytes_at_most(container: Any, depth: int = 0) -> int:
             room += _ESCAPED * len(key) + 4
         values = container.values()
     elif container and _NUMBERS.issuperset(map(type, container)):  # a row of numbers, told in four quick looks
-        plain = -_NUMBER_MAX < min(container) <= max(container) < _NUMBER_MAX and sum(container) < _NUMBER_MAX
+        plain = _NUMBER_MIN < min(container) <= max(container) < _NUMBER_MAX and sum(container) < _NUMBER_MAX
         return room + _NUMBER_BYTES * len(container) if plain else _TOO_MANY
     for value in values:
         kind = type(value)
-        if kind is str:
+        if kind is float or kind is int:
+            room += _NUMBER_BYTES if _NUMBER_MIN < value < _NUMBER_MAX else _TOO_MANY
+        elif kind is str:
             room += _ESCAPED * len(value) + 3 if value.isascii() else _TOO_MANY
-        elif kind is float or kind is int:
-            room += _NUMBER_BYTES if -_NUMBER_MAX < value < _NUMBER_MAX else _TOO_MANY
         elif kind is list or kind is dict:
-            room += _bytes_at_most(value, depth + 1)
+            room += _bytes_at_most(value, depth + 1) if value else _EMPTY
         else:
             room += _NUMBER_BYTES if value is None or kind is bool else _TOO_MANY
     return room

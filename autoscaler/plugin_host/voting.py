@@ -13,9 +13,8 @@ from autoscaler.core.proposals import Hold, Proposal, Rollback, Scale, Veto
 from autoscaler.core.signals import SignalsView
 from autoscaler.core.stimuli import GuardNote, PolicyVote
 from autoscaler.plugin_host.answers import (
-    REPLICAS_MAX,
-    TEXT_MAX,
     describe_error,
+    is_plain_scale,
     judge_guard,
     judge_proposal,
     unknown_signals,
@@ -72,20 +71,14 @@ def ask_policy(binding: Binding, request: EvaluationRequest) -> PolicyVote:
     if seconds > DEADLINE_S and not binding.shipped:
         standing.failed(now, f"took {seconds:.2f} s, over {DEADLINE_S:g}", late=True)
         return unknown_vote(binding, standing.last_error, tuple(view.looked_at))
-    if (
-        type(answer) is Scale
-        and memory is None
-        and not view.ruled
-        and binding.scales
-        and type(answer.to) is int
-        and 0 <= answer.to <= REPLICAS_MAX
-        and answer.wake_at is None
-        and type(answer.reason) is str
-        and len(answer.reason) <= TEXT_MAX
-    ):  # the usual answer, judged without further calls
-        if standing.failures_in_a_row:
-            standing.succeeded()
-        return PolicyVote(binding.label, answer, "", tuple(view.looked_at), binding.rollback)
+    if binding.scales and not view.ruled and is_plain_scale(answer):  # the usual answer, judged with few calls
+        kept, problem = (None, "") if memory is None else judged(memory, before)
+        if not problem:
+            if kept is not None:
+                request.memory[binding.label] = kept
+            if standing.failures_in_a_row:
+                standing.succeeded()
+            return PolicyVote(binding.label, answer, "", tuple(view.looked_at), binding.rollback)
     return conclude_vote(binding, request, answer, view, memory, before)
 
 

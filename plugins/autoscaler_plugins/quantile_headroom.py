@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -24,8 +25,6 @@ from autoscaler_plugins.rules.forecaster import Forecast, Forecaster
 
 LOG_MAX = 16
 """Periods after which a new checkpoint is made."""
-LOGGED = 3
-"""Numbers of a period in the log: its slot, its load, and the steps ahead that mattered."""
 LIVE_MAX = 20_000
 STARTS_MIN = 3
 STARTS_MAX = 20
@@ -103,7 +102,9 @@ def propose(
     slot = math.floor(now / options.period)
     if "slot" in memory and (slot - memory["slot"]) * options.period > SILENT_S + options.period:
         memory.pop("zero", None)  # silence is no known zero
-    if memory.get("slot") != slot:
+    if memory.get("slot") == slot:
+        forecast = Forecast(*memory["now"])
+    else:
         mean = signal.mean(options.period)
         forecast = advanced(service, slot, load if mean is None else mean, options, memory)
         memory["now"], memory["slot"], memory["bound"] = list(forecast), slot, forecast.bound
@@ -121,18 +122,15 @@ def propose(
             return autoscaler.Scale(0, f"{options.metric} is 0 for {autoscaler.format_duration(idle_s)}{waited}")
         kept = f"; 0 after {autoscaler.format_duration(idle.seconds)} of zeros{learnt}"
         wake_at = memory["zero"] + idle.seconds
-    wish, reason = sized(service, load, slot, options, memory)
-    reason += kept + started(options, memory)
+    wish, reason = sized(service.demand, load, forecast, options, memory)
+    reason += kept + started(memory.get("took", ()), options)
     within = min(max(wish, service.minimum), service.maximum)
     return autoscaler.Scale(bounded(within), reason, wake_at)
 
 
-def sized(
-    service: autoscaler.ServiceFacts, load: float, slot: int, options: Options, memory: dict[str, Any]
-) -> tuple[int, str]:
+def sized(demand: int, load: float, forecast: Forecast, options: Options, memory: dict[str, Any]) -> tuple[int, str]:
     """The wish of the bound, or of the plain target where forecasts have been off; and why."""
-    forecast = Forecast(*memory["now"])
-    capacity, demand = options.per_replica, service.demand
+    capacity, slot = options.per_replica, memory["slot"]
     margins, q = options.derived
     need, cap = headroom.need_and_cap(capacity, headroom.Loads(load, forecast.trend, forecast.bound), margins)
     said = f"{load:.6g} {options.metric}, {forecast.model} {forecast.expected:.6g} within {forecast.bound:.6g}"
@@ -212,15 +210,14 @@ def take(starts: list[list[Any]], count: int, *, newest: bool = False) -> list[f
     return times
 
 
-def started(options: Options, memory: dict[str, Any]) -> str:
+def started(took: Sequence[float], options: Options) -> str:
     """What a reason says of the start-up time where it was learnt."""
-    took = memory.get("took", ())
     if len(took) < STARTS_MIN:
         return ""
     return f"; start-up {startup_of(options, took):.0f} s, of {len(took)} starts"
 
 
-def startup_of(options: Options, took: list[float]) -> float:
+def startup_of(options: Options, took: Sequence[float]) -> float:
     """The start-up time that 95 of 100 replicas kept; as configured until a few are known."""
     if len(took) < STARTS_MIN:
         return options.startup
@@ -230,22 +227,25 @@ def startup_of(options: Options, took: list[float]) -> float:
 def advanced(
     service: autoscaler.ServiceFacts, slot: int, load: float, options: Options, memory: dict[str, Any]
 ) -> Forecast:
-    """The forecast after one more period, which the memory's log then holds."""
-    startup_s = startup_of(options, memory.get("took", []))
+    """The forecast after one more period, which the memory's log then holds.
+
+    The log is a text, ``slot load steps`` for each period: one value of a memory that is copied at each evaluation.
+    """
+    startup_s = startup_of(options, memory.get("took", ()))
     steps = headroom.horizon(options.lag, options.window, startup_s, options.period)
-    told = (options.per_replica, options.period, options.q)
-    start = hash((zlib.crc32(service.name.encode()), *told))
-    key = memory.get("key", start)
+    told = (options.per_replica, options.period, options.derived[1])
+    key = memory.get("key")
+    if key is None:
+        key = hash((zlib.crc32(service.name.encode()), *told))
     forecaster = _live.pop(key, None)
     if forecaster is None or (forecaster.capacity, forecaster.period_s, forecaster.q) != told:
         forecaster = rebuilt(memory, told)
     forecast = forecaster.step(slot, load, steps)
-    log = memory.setdefault("told", [])
-    log += (slot, load, steps)
+    log = f"{memory.get('log', '')}{slot} {load!r} {steps}\n"
+    if log.count("\n") >= LOG_MAX:
+        memory["kept"], log = forecaster.saved(), ""
+    memory["log"] = log
     memory["key"] = key = hash((key, slot, load, steps))
-    if len(log) >= LOGGED * LOG_MAX:
-        memory["kept"] = forecaster.saved()
-        log.clear()
     if len(_live) >= LIVE_MAX:
         del _live[next(iter(_live))]
     _live[key] = forecaster
@@ -256,7 +256,7 @@ def rebuilt(memory: dict[str, Any], told: tuple[float, float, float]) -> Forecas
     """The forecaster of the checkpoint, told again what came since."""
     saved = memory.get("kept")
     forecaster = Forecaster.restored(saved, *told) if saved else Forecaster(*told)
-    told_since = iter(memory.get("told", ()))
-    for slot, load, steps in zip(told_since, told_since, told_since, strict=True):
-        forecaster.step(slot, load, steps)
+    for period in memory.get("log", "").splitlines():
+        slot, load, steps = period.split()
+        forecaster.step(int(slot), float(load), int(steps))
     return forecaster

@@ -81,6 +81,18 @@ def test_a_reason_is_cut_where_a_record_would_burst(load: Loader) -> None:
     assert len(vote.proposal.reason) == 500
 
 
+@pytest.mark.parametrize("arguments", ["", "memory"])
+def test_a_reason_that_no_record_can_carry_is_replaced(load: Loader, arguments: str) -> None:
+    talks = f"""
+import autoscaler
+@autoscaler.hookimpl
+def propose({arguments}):
+    return autoscaler.Scale(1, 'hot \\ud800\\0 here')
+"""
+    (vote,) = load(talks=talks, trusted=True).votes(a_request("talks"))
+    assert vote.proposal == Scale(1, "hot ?? here")
+
+
 GUARD = """
 import autoscaler
 @autoscaler.hookimpl

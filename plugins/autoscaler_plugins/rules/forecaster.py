@@ -1,8 +1,10 @@
 """The forecasters of `quantile_headroom`: four tiny models, how wrong each has been, and the best bound.
 
 A `Forecaster` takes one mean load a period. It is small, for there may be one for each service: errors and the loads of
-a day are kept as two-byte codes, fine near zero and relative far from it. `saved` and `restored` are exact inverses up
-to single precision, and a forecaster goes on from what was restored, so that it answers the same after a restart.
+a day are kept as two-byte codes. `saved` and `restored` are exact inverses up to single precision, and a forecaster
+goes on from what was restored, so that it answers the same after a restart.
+
+What a step needs of the past is kept as it is needed, and worked out anew only where it may have changed.
 """
 
 from __future__ import annotations
@@ -11,14 +13,13 @@ import base64
 import math
 import sys
 from array import array
-from bisect import bisect_left, insort
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from autoscaler_plugins.rules import headroom
+from autoscaler_plugins.rules.errors import Errors, code_of, replicas_of
 
 MODELS = ("now", "quick", "level", "season")
-ERRORS_MAX = 160
 KEPT = 5
 """Forecasts in a horizon that are remembered until what they forecast is known: they overlap, and more of them say
 little more."""
@@ -45,15 +46,14 @@ SURPRISE_LEAST = 0.1
 """Of the forecast: an error that is less surprises nobody."""
 HOUR_S = 3600.0
 UNTRIED_LOSS = 1e9
-_CODES = 65536
-_MIDDLE = 32768
-_FINENESS = 2000.0
-_UNIT = 0.01
-_LEVEL_OFFSET = 8
 _COUNT = len(MODELS)
-_PENDING = 4 + 2 * _COUNT
-_asinh, _sinh, _frexp = math.asinh, math.sinh, math.frexp
-LOAD_MIN = headroom.LOAD_MIN
+_LOOKED_AT = 4
+"""What a forecast is kept with: slot when it is due, steps ahead, best model, level of the load."""
+_PENDING = _LOOKED_AT + 2 * _COUNT
+_LEARN_NOISE, _LEARN = 1 - FORGET_NOISE, 1 - FORGET
+
+Pending = tuple[int, int, int, int, tuple[float, ...], tuple[float, ...]]
+"""`_LOOKED_AT`, then what each model forecast, and its bound."""
 
 
 class Forecast(NamedTuple):
@@ -70,55 +70,19 @@ class Forecast(NamedTuple):
     surprised: bool = False
 
 
-def code_of(replicas: float) -> int:
-    """A load or an error in replicas as two bytes; the order is kept."""
-    code = _MIDDLE + round(_FINENESS * _asinh(replicas / _UNIT))
-    return code if 0 < code < _CODES else 1 if code < 1 else _CODES - 1
-
-
-def replicas_of(code: float) -> float:
-    """What `code_of` was given, to 0.03 %."""
-    return _UNIT * _sinh((code - _MIDDLE) / _FINENESS)
-
-
-@lru_cache(maxsize=64)
-def _ranks(q: float) -> tuple[int, ...]:
-    """Which error bounds the next one, by how many there are; the first is of none, and stands for nothing."""
-    return tuple(headroom.rank(q, count) for count in range(ERRORS_MAX + 1))
-
-
-class Errors:
-    """The newest errors of one model, by the level of the forecast."""
-
-    __slots__ = ("codes", "levels", "ordered", "place")
-
-    def __init__(self) -> None:
-        self.codes = array("H")
-        self.levels = bytearray()
-        self.place = 0
-        self.ordered: dict[int, array[int]] = {}
-
-    def add(self, level: int, code: int) -> None:
-        """Keep one error; the oldest of too many is dropped."""
-        codes, levels = self.codes, self.levels
-        if len(codes) < ERRORS_MAX:
-            codes.append(code)
-            levels.append(level + _LEVEL_OFFSET)
-        else:
-            place = self.place
-            old = self.ordered[levels[place] - _LEVEL_OFFSET]
-            del old[bisect_left(old, codes[place])]
-            codes[place] = code
-            levels[place] = level + _LEVEL_OFFSET
-            self.place = (place + 1) % ERRORS_MAX
-        ordered = self.ordered.get(level)
-        if ordered is None:
-            ordered = self.ordered[level] = array("H")
-        insort(ordered, code)
+@lru_cache(maxsize=256)
+def _an_hour(period_s: float, steps: int) -> tuple[int, int]:
+    """How many forecasts are made in an hour, and as many bits."""
+    count = max(1, int(HOUR_S // (period_s * -(-steps // KEPT))))
+    return count, (1 << count) - 1
 
 
 class Forecaster:
-    """The state of one service: steps of equal length, in loads; ``capacity`` is the load that one replica carries."""
+    """The state of one service: steps of equal length, in loads; ``capacity`` is the load that one replica carries.
+
+    ``level``, ``growth``: what the models of those names say in this cell, not a number where they say nothing;
+    ``looked_ahead``: for how many steps ``growth`` holds, 0 where it has to be worked out.
+    """
 
     __slots__ = (
         "capacity",
@@ -126,33 +90,40 @@ class Forecaster:
         "cells",
         "day",
         "errors",
+        "growth",
         "hits",
+        "least",
+        "level",
+        "looked_ahead",
         "losses",
         "noise",
         "outlook",
         "pending",
         "period_s",
         "q",
-        "ranks",
         "recent",
         "rises",
         "settled",
         "slot",
         "surprised",
+        "width",
     )  # fmt: skip
 
     def __init__(self, capacity: float, period_s: float, q: float) -> None:
         self.capacity, self.period_s, self.q = capacity, period_s, q
-        self.ranks = _ranks(q)
+        self.least = headroom.LOAD_MIN * capacity
+        self.width = max(LAST_SAMPLES, int(TREND_S // period_s))
         self.slot: int | None = None
         self.recent = array("f")
         self.noise = -1.0
         self.cell: tuple[int, float, int] = (-1, 0.0, 0)
         self.cells = array("f")
         self.day = array("H", bytes(2 * DAY_CELLS))
-        self.errors = tuple(Errors() for _ in MODELS)
+        self.level = self.growth = math.nan
+        self.looked_ahead = 0
+        self.errors = tuple(Errors(capacity, q) for _ in MODELS)
         self.losses: dict[int, array[float]] = {}
-        self.pending: list[array[float]] = []
+        self.pending: list[Pending] = []
         self.hits = self.settled = 0
         self.rises = (0.0, 0.0)
         self.outlook = math.inf
@@ -160,42 +131,54 @@ class Forecaster:
 
     def step(self, slot: int, load: float, steps: int) -> Forecast:
         """Take the load of a period, learn from it, and forecast the highest of the next ``steps``."""
-        recent = self.recent
-        if self.slot is None or slot - self.slot != 1:
-            self._pass_over(slot, load)
-        self.slot = slot
-        recent.append(load)
-        if len(recent) > RECENT_MAX:
-            del recent[:-RECENT_MAX]
-        self._note_noise()
-        self._into_cell(slot, load)
-        while self.pending and self.pending[0][0] <= slot:
-            self._learn(self.pending.pop(0))
+        self._take(slot, load)
+        pending = self.pending
+        while pending and pending[0][0] <= slot:
+            self._learn(pending.pop(0))
         steps = min(steps, HORIZON_MAX)
         here = headroom.bucket(load, self.capacity)
-        expected = self._expected(slot, load, steps)
+        expected = self._expected(load, steps)
         losses = self._losses_at(here)
         best = 0  # which always forecasts
-        for model in range(1, len(MODELS)):
+        for model in range(1, _COUNT):
             if losses[model] < losses[best] and expected[model] == expected[model]:
                 best = model
-        if slot % -(-steps // KEPT) == 0:
-            bounds = [self._bound(model, value) for model, value in enumerate(expected)]
-            bound = bounds[best]
-            due = slot + steps
-            if self.pending and self.pending[-1][0] > due:  # a shorter start-up was learnt
-                self.pending = [entry for entry in self.pending if entry[0] <= due]
-            self.pending.append(array("d", (due, steps, best, here, *expected, *bounds)))
+        likely = expected[best]
+        if slot % -(-steps // KEPT):
+            bound = self.errors[best].bound(likely)
         else:
-            bound = self._bound(best, expected[best])
+            bounds = tuple([errors.bound(value) for errors, value in zip(self.errors, expected, strict=True)])
+            bound, due = bounds[best], slot + steps
+            if pending and pending[-1][0] > due:  # a shorter start-up was learnt
+                self.pending = pending = [entry for entry in pending if entry[0] <= due]
+            pending.append((due, steps, best, here, expected, bounds))
         coverage = self.hits.bit_count() / self.settled if self.settled else 1.0
         stays, goes_on = self.rises  # a trend is shown before it is trusted
         trend = expected[1] if goes_on < TRUSTED * stays and expected[1] > load else load
         if load > self.outlook:
             self.surprised = slot + steps
-        likely = expected[best]
         self.outlook = likely + SURPRISE * max(bound - likely, SURPRISE_LEAST * likely)
         return Forecast(MODELS[best], likely, bound, trend, coverage, self.settled, slot < self.surprised)
+
+    def _take(self, slot: int, load: float) -> None:
+        """Add the load of a period to what is kept of the past."""
+        if self.slot is None or slot - self.slot != 1:
+            self._pass_over(slot, load)
+        self.slot = slot
+        recent = self.recent
+        recent.append(load)
+        if len(recent) > RECENT_MAX:
+            del recent[:-RECENT_MAX]
+        if len(recent) > 2:  # noqa: PLR2004 - a second difference takes three, and of white noise has six variances
+            seen = (recent[-3] - 2 * recent[-2] + recent[-1]) ** 2 / 6
+            self.noise = seen if self.noise < 0 else FORGET_NOISE * self.noise + _LEARN_NOISE * seen
+        index = int(slot * self.period_s // CELL_S)
+        at, total, count = self.cell
+        if index == at:
+            self.cell = (at, total + load, count + 1)
+        else:
+            self._close_cell(index)
+            self.cell = (index, load, 1)
 
     def _pass_over(self, slot: int, load: float) -> None:
         """Periods without a sample: a line where they are few, as when samples come out of step; else unknown."""
@@ -209,12 +192,52 @@ class Forecaster:
         if missed * self.period_s > LEVEL_CELLS * CELL_S:
             del self.cells[:]
 
-    def _note_noise(self) -> None:
-        """The variance of one sample: of white noise, a second difference has six times it."""
-        if len(self.recent) > 2:  # noqa: PLR2004 - a second difference takes three
-            first, second, third = self.recent[-3:]
-            seen = (first - 2 * second + third) ** 2 / 6
-            self.noise = seen if self.noise < 0 else FORGET_NOISE * self.noise + (1 - FORGET_NOISE) * seen
+    def _close_cell(self, before: int) -> None:
+        """Keep the mean of the cell in the ring of the day. ``before``: the cell that comes."""
+        at, total, count = self.cell
+        if count:
+            mean = total / count
+            self.cells.append(mean)
+            if len(self.cells) > LEVEL_CELLS:
+                del self.cells[0]
+            for missed in range(at + 1, min(before, at + DAY_CELLS)):
+                self.day[missed % DAY_CELLS] = 0
+            self.day[at % DAY_CELLS] = code_of(mean / self.capacity)
+        self.looked_ahead = 0
+
+    def _look_back(self, steps: int) -> None:
+        """What was in the last half hour, and by how much the load grew at this time a day ago."""
+        self.looked_ahead, self.level, self.growth = steps, math.nan, math.nan
+        if self.cells:
+            self.level = max(sum(self.cells) / len(self.cells), self.least)
+        at = self.cell[0] % DAY_CELLS  # a day ago, as the ring is a day long
+        then = self.day[at]
+        if not then:
+            return
+        reach = math.ceil((steps + SEASON_STEPS) * self.period_s / CELL_S)
+        ahead = self.day[at + 1 : at + 1 + reach]
+        if len(ahead) < reach:
+            ahead += self.day[: reach - len(ahead)]
+        highest = max(ahead)
+        if highest:
+            grown = replicas_of(highest) / max(replicas_of(then), headroom.LOAD_MIN)
+            self.growth = min(max(grown, SEASON_CLIP[0]), SEASON_CLIP[1])
+
+    def _expected(self, load: float, steps: int) -> tuple[float, ...]:
+        """The forecast of each model; not a number where it has none."""
+        if self.looked_ahead != steps:
+            self._look_back(steps)
+        recent, least = self.recent, self.least
+        quick = season = math.nan
+        if len(recent) > 2:  # noqa: PLR2004 - fewer say nothing of noise
+            allowed = ALLOWED * max(load, self.capacity / 2)
+            newest = recent[-self.width :].tolist()
+            quick = max(headroom.honest_trend(newest, steps, math.sqrt(self.noise), allowed), least)
+        growth = self.growth
+        if growth == growth:  # noqa: PLR0124 - a number
+            newest = recent[-LAST_SAMPLES:].tolist()
+            season = max(sum(newest) / len(newest) * growth, least)
+        return max(least, load), quick, self.level, season
 
     def _losses_at(self, level: int) -> array[float]:
         """How each model has done at this level of load, or else at the nearest one."""
@@ -222,109 +245,44 @@ class Forecaster:
         if losses is not None:
             return losses
         if not self.losses:
-            return array("d", [UNTRIED_LOSS] * len(MODELS))
+            return array("d", [UNTRIED_LOSS] * _COUNT)
         return self.losses[min(self.losses, key=lambda at: (abs(at - level), at))]
 
-    def _into_cell(self, slot: int, load: float) -> None:
-        index = int(slot * self.period_s // CELL_S)
-        at, total, count = self.cell
-        if index == at:
-            self.cell = (at, total + load, count + 1)
-            return
-        if count:
-            mean = total / count
-            self.cells.append(mean)
-            if len(self.cells) > LEVEL_CELLS:
-                del self.cells[0]
-            for missed in range(at + 1, min(index, at + DAY_CELLS)):
-                self.day[missed % DAY_CELLS] = 0
-            self.day[at % DAY_CELLS] = code_of(mean / self.capacity)
-        self.cell = (index, load, 1)
-
-    def _expected(self, slot: int, load: float, steps: int) -> tuple[float, ...]:
-        """The forecast of each model; not a number where it has none."""
-        recent, capacity = self.recent, self.capacity
-        least = headroom.LOAD_MIN * capacity
-        quick = level = season = math.nan
-        if len(recent) > 2:  # noqa: PLR2004 - fewer say nothing of noise
-            width = max(LAST_SAMPLES, int(TREND_S // self.period_s))
-            allowed = ALLOWED * max(load, capacity / 2)
-            quick = max(headroom.honest_trend(recent[-width:], steps, math.sqrt(self.noise), allowed), least)
-        if self.cells:
-            level = max(sum(self.cells) / len(self.cells), least)
-        before = int(slot * self.period_s // CELL_S)  # a day ago, as the ring is a day long
-        then = self.day[before % DAY_CELLS]
-        if then:
-            reach = math.ceil((steps + SEASON_STEPS) * self.period_s / CELL_S)
-            at = before % DAY_CELLS + 1
-            ahead = self.day[at : at + reach]
-            if len(ahead) < reach:
-                ahead += self.day[: reach - len(ahead)]
-            highest = max(ahead)
-            if highest:
-                newest = recent[-LAST_SAMPLES:]
-                grown = replicas_of(highest) / max(replicas_of(then), headroom.LOAD_MIN)
-                season = sum(newest) / len(newest) * min(max(grown, SEASON_CLIP[0]), SEASON_CLIP[1])
-                season = max(season, least)
-        return max(load, least), quick, level, season
-
-    def _bound(self, model: int, expected: float) -> float:
-        """What loads stay below, by the model's errors at this level; not a number where it forecasts none."""
-        if expected != expected:  # noqa: PLR0124 - not a number
-            return expected
-        replicas = expected / self.capacity
-        level = (_frexp(max(LOAD_MIN, replicas))[1] - 1) >> 1
-        ordered = self.errors[model].ordered
-        here = ordered.get(level)
-        if here is not None and (count := len(here)) >= headroom.ERRORS_MIN:
-            error: float | None = _UNIT * _sinh((here[self.ranks[count] - 1] - _MIDDLE) / _FINENESS)
-        else:
-            error = headroom.error_bound(level, ordered, self.q, replicas_of)
-        if error is None:
-            return headroom.UNTRIED_FACTOR * expected
-        error *= self.capacity
-        return expected + (max(-expected / 2, error))
-
-    def _learn(self, entry: array[float]) -> None:
+    def _learn(self, entry: Pending) -> None:
         """Compare what was forecast with the highest load that came."""
-        _, steps, best, here, *rest = entry
-        seen = max(self.recent[-int(steps) :])
+        _, steps, best, here, expected, bounds = entry
+        seen = max(self.recent[-steps:])
         capacity, q = self.capacity, self.q
-        losses = self.losses.get(int(here))
+        losses = self.losses.get(here)
         if losses is None:
-            losses = self.losses[int(here)] = array("d", [UNTRIED_LOSS] * _COUNT)
+            losses = self.losses[here] = array("d", [UNTRIED_LOSS] * _COUNT)
         for model, errors in enumerate(self.errors):
-            expected = rest[model]
-            if expected != expected:  # noqa: PLR0124 - not a number
+            forecast = expected[model]
+            if forecast != forecast:  # noqa: PLR0124 - not a number
                 continue
-            # bucket() and code_of(), written out: this is what an evaluation does most
-            replicas, error = expected / capacity, (seen - expected) / capacity
-            level = (_frexp(max(LOAD_MIN, replicas))[1] - 1) >> 1
-            code = _MIDDLE + round(_FINENESS * _asinh(error / _UNIT))
-            errors.add(level, code if 0 < code < _CODES else 1 if code < 1 else _CODES - 1)
-            over = seen - rest[_COUNT + model]
+            errors.add(forecast, seen)
+            over = seen - bounds[model]
             loss = (q * over if over > 0 else (q - 1) * over) / capacity
             before = losses[model]
-            losses[model] = loss if before == UNTRIED_LOSS else FORGET * before + (1 - FORGET) * loss
-        self._note_rise(rest[0], rest[1], seen)
-        hour = max(1, int(HOUR_S // (self.period_s * -(-int(steps) // KEPT))))
-        self.hits = (self.hits << 1 | (seen <= rest[_COUNT + int(best)])) & ((1 << hour) - 1)
-        self.settled = min(self.settled + 1, hour)
-
-    def _note_rise(self, now: float, quick: float, seen: float) -> None:
-        """Of late, how far off it was that a rise stays where it is, and that it goes on."""
-        if quick > now:
+            losses[model] = loss if before == UNTRIED_LOSS else FORGET * before + _LEARN * loss
+        now, quick = expected[0], expected[1]
+        if quick > now:  # how far off it was that a rise stays where it is, and that it goes on
             stays, goes_on = self.rises
             self.rises = (
-                FORGET_RISE * stays + abs(seen - now) / self.capacity,
-                FORGET_RISE * goes_on + abs(seen - quick) / self.capacity,
+                FORGET_RISE * stays + abs(seen - now) / capacity,
+                FORGET_RISE * goes_on + abs(seen - quick) / capacity,
             )
+        hour, bits = _an_hour(self.period_s, steps)
+        self.hits = (self.hits << 1 | (seen <= bounds[best])) & bits
+        self.settled = min(self.settled + 1, hour)
 
     def saved(self) -> str:
         """A text that `restored` reads; the forecaster itself goes on from what it holds."""
         slot = self.slot or 0
-        pending = array("f", [n for entry in self.pending for n in (entry[0] - slot, *entry[1:])])
-        self.pending = _entries_of(pending, slot)
+        pending = array("f")
+        for due, steps, best, here, expected, bounds in self.pending:
+            pending.extend((due - slot, steps, best, here, *expected, *bounds))
+        self.pending = _pending_of(pending, slot)
         losses = array("f", [n for level, of in self.losses.items() for n in (level, *of)])
         self.losses = _losses_of(losses)
         counts = array("q", [slot, self.slot is not None, self.settled, self.surprised])
@@ -350,21 +308,21 @@ class Forecaster:
             it.day = _array_of("H", day)
         it.losses = _losses_of(_array_of("f", losses))
         it.hits = int(hits, 16)
-        it.pending = _entries_of(_array_of("f", pending), slot)
+        it.pending = _pending_of(_array_of("f", pending), slot)
         codes, at = base64.b64decode(codes_text), 0
         for errors, count, place in zip(it.errors, sizes[::2], sizes[1::2], strict=True):
-            errors.codes = _array("H", codes[at : at + 2 * count])
-            errors.levels = bytearray(codes[at + 2 * count : at + 3 * count])
-            errors.place = place
+            errors.refill(_array("H", codes[at : at + 2 * count]), codes[at + 2 * count : at + 3 * count], place)
             at += 3 * count
-            for code, level in zip(errors.codes, errors.levels, strict=True):
-                errors.ordered.setdefault(level - _LEVEL_OFFSET, array("H")).append(code)
-            errors.ordered = {level: array("H", sorted(of)) for level, of in errors.ordered.items()}
         return it
 
 
-def _entries_of(flat: array[float], slot: int) -> list[array[float]]:
-    return [array("d", (slot + flat[i], *flat[i + 1 : i + _PENDING])) for i in range(0, len(flat), _PENDING)]
+def _pending_of(flat: array[float], slot: int) -> list[Pending]:
+    entries: list[Pending] = []
+    for i in range(0, len(flat), _PENDING):
+        due, steps, best, here, *numbers = flat[i : i + _PENDING]
+        forecast = tuple(numbers[:_COUNT]), tuple(numbers[_COUNT:])
+        entries.append((slot + int(due), int(steps), int(best), int(here), *forecast))
+    return entries
 
 
 def _losses_of(flat: array[float]) -> dict[int, array[float]]:

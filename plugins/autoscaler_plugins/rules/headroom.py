@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +26,8 @@ UNTRIED_FACTOR = 1.4
 """Headroom of a forecast of which nothing is known yet."""
 LOAD_MIN = 0.02
 """Of a replica: the least that is forecast, as buckets are logarithmic."""
+COUNT_MAX = 1000
+"""Beyond so many samples a line goes through all that there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +82,8 @@ def honest_trend(samples: Sequence[float], steps: int, noise: float, allowed: fl
     by no more than ``allowed``; what the slope owes to noise all the same is taken off it.
     """
     longest = len(samples)
-    enough = noise * steps / allowed if allowed > 0 else math.inf
-    enough *= enough
-    count = 2
-    while count < longest and _spread(count) < enough:
-        count = min(longest, count + max(1, count // 3))
+    moved = noise * steps / allowed if allowed > 0 else math.inf
+    count = min(longest, _COUNTS[bisect_left(_SPREADS, moved * moved)])
     line = samples[longest - count :]
     weights, spread = _weights(count)
     slope: float = sum(map(operator.mul, weights, line)) / spread
@@ -102,6 +103,18 @@ def _weights(count: int) -> tuple[tuple[float, ...], float]:
 def _spread(count: int) -> float:
     """Sum of the squared distances of ``count`` equal steps from their middle."""
     return count * (count * count - 1) / 12
+
+
+def _counts_tried() -> list[int]:
+    """Numbers of samples that a line may go through: each a third more than the one before, from two on."""
+    counts = [2]
+    while counts[-1] < COUNT_MAX:
+        counts.append(counts[-1] + max(1, counts[-1] // 3))
+    return counts
+
+
+_COUNTS = [*_counts_tried(), sys.maxsize]
+_SPREADS = [_spread(count) for count in _COUNTS[:-1]]
 
 
 def pinball(q: float, seen: float, bound: float) -> float:
