@@ -25,7 +25,8 @@ _TOO_MANY = MEMORY_BYTES_MAX + 1
 _NUMBERS = frozenset((int, float))
 _NUMBER_BYTES = 26
 """What the longest number takes, a comma with it."""
-_EMPTY = 3
+_EMPTY_BYTES = 3
+"""What a list or mapping without anything takes, a comma with it."""
 
 
 def copied(kept: dict[str, Any] | None) -> tuple[dict[str, Any], bytes]:
@@ -81,8 +82,11 @@ def _bytes_at_most(container: Any, depth: int = 0) -> int:
                 return _TOO_MANY
             room += _ESCAPED * len(key) + 4
         values = container.values()
-    elif container and _NUMBERS.issuperset(map(type, container)):  # a row of numbers, told in four quick looks
-        plain = _NUMBER_MIN < min(container) <= max(container) < _NUMBER_MAX and sum(container) < _NUMBER_MAX
+    elif _NUMBERS.issuperset(map(type, container)):  # a row of numbers, told in two quick looks
+        try:
+            plain = sum(map(abs, container)) < _NUMBER_MAX
+        except OverflowError:  # a number of any length beside a float
+            plain = False
         return room + _NUMBER_BYTES * len(container) if plain else _TOO_MANY
     for value in values:
         kind = type(value)
@@ -91,7 +95,7 @@ def _bytes_at_most(container: Any, depth: int = 0) -> int:
         elif kind is str:
             room += _ESCAPED * len(value) + 3 if value.isascii() else _TOO_MANY
         elif kind is list or kind is dict:
-            room += _bytes_at_most(value, depth + 1) if value else _EMPTY
+            room += _bytes_at_most(value, depth + 1) if value else _EMPTY_BYTES
         else:
             room += _NUMBER_BYTES if value is None or kind is bool else _TOO_MANY
     return room

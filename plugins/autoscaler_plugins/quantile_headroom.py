@@ -182,17 +182,18 @@ def note_starts(service: autoscaler.ServiceFacts, now: float, memory: dict[str, 
     demand, ready = memory.get("demand"), memory.get("ready", service.ready)
     if demand == service.demand and ready == service.ready:
         return
-    starts: list[list[Any]] = memory.setdefault("starts", [])
+    starts: list[list[Any]] = memory.pop("starts", [])
     more = service.demand - (service.demand if demand is None else demand)
     if more > 0:
         starts.append([now, more])
     else:
         take(starts, -more, newest=True)
-    took = memory.setdefault("took", [])
+    took = memory.pop("took", [])
     took += [min(now - at, STARTUP_MAX_S) for at in take(starts, service.ready - ready)]
-    del took[:-STARTS_MAX]
-    if service.ready >= service.demand:
-        starts.clear()
+    if took:
+        memory["took"] = took[-STARTS_MAX:]
+    if starts and service.ready < service.demand:
+        memory["starts"] = starts
     memory["demand"], memory["ready"] = service.demand, service.ready
 
 

@@ -82,6 +82,8 @@ class Colour(enum.IntEnum):
         (collections.OrderedDict(a=1), {"a": 1}),
         ({1: "one"}, {"1": "one"}),
         (2**70, 2**70),
+        ([2**63, -(2**63)], [2**63, -(2**63)]),
+        ([0.5, 10**400], [0.5, 10**400]),
         ("größer", "größer"),
     ],
     ids=str,

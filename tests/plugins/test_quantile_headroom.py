@@ -14,7 +14,8 @@ import autoscaler
 from autoscaler.testing import NOW, a_service, propose, signal, unknown
 from autoscaler_plugins import quantile_headroom
 from autoscaler_plugins.rules import headroom, idleness
-from autoscaler_plugins.rules.forecaster import ERRORS_MAX, Forecaster, code_of, replicas_of
+from autoscaler_plugins.rules.errors import ERRORS_MAX, Errors, code_of, replicas_of
+from autoscaler_plugins.rules.forecaster import Forecaster
 
 OPTIONS = {"metric": "rps", "per_replica": 50}
 START = NOW // 15 * 15
@@ -322,7 +323,7 @@ def test_start_up_times_are_learnt() -> None:
         service = a_service(demand=demand, ready=ready)
         quantile_headroom.note_starts(service, float(at), memory)
     assert memory["took"] == [60.0, 65.0, 20.0]
-    assert memory["starts"] == []
+    assert "starts" not in memory
     assert quantile_headroom.startup_of(options, memory["took"]) == 65.0
     assert quantile_headroom.startup_of(options, [5.0]) == 30.0
 
@@ -339,8 +340,25 @@ def square_days(period_s: float, days: int) -> Forecaster:
 @pytest.mark.parametrize("days", [1, 2])
 def test_a_daily_rise_is_foreseen_after_a_day(days: int) -> None:
     forecaster = square_days(60.0, days)
-    season = forecaster._expected((forecaster.slot or 0) + 1, 200.0, 5)[3]
+    forecaster.step((forecaster.slot or 0) + 1, 200.0, 5)
+    season = forecaster.pending[-1][4][3]
     assert season == pytest.approx(800.0) if days > 1 else math.isnan(season)
+
+
+@pytest.mark.parametrize("period_s", [2.0, 15.0, 60.0])
+def test_what_is_kept_between_steps_is_what_would_be_worked_out_anew(period_s: float) -> None:
+    random = Random(11)  # noqa: S311 - repeatable noise
+    forecaster, slot = Forecaster(50.0, period_s, headroom.Q), 0
+    for _ in range(4000):
+        slot += random.choice([1] * 50 + [2, 30, 2000])
+        forecaster.step(slot, random.choice([3.0, 400.0, 9000.0]) * random.random(), random.choice([4, 5]))
+        kept = repr((forecaster.level, forecaster.growth))
+        forecaster._look_back(forecaster.looked_ahead)
+        assert repr((forecaster.level, forecaster.growth)) == kept
+        for errors in forecaster.errors:
+            again = Errors(50.0, headroom.Q)
+            again.refill(errors.codes, bytes(errors.levels), errors.place)
+            assert again.ordered == {level: codes for level, codes in errors.ordered.items() if codes}
 
 
 def test_memory_of_days_stays_small() -> None:
