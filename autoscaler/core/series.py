@@ -200,6 +200,8 @@ class Series:
     def mean(self, now: float, window_s: float) -> float | None:
         """Mean of the samples in the window, None where there is none."""
         start, buckets = self._starts(now, window_s), self._buckets
+        if start + _FIELDS == len(buckets):  # the newest bucket alone, as where samples come as seldom as one looks
+            return buckets[start + _SUM] / buckets[start + _COUNT]
         count: float = sum(buckets[start + _COUNT :: _FIELDS])
         return sum(buckets[start + _SUM :: _FIELDS]) / count if count else None
 

@@ -12,7 +12,7 @@ from bisect import bisect_left, insort
 from functools import lru_cache
 
 from autoscaler_plugins.rules import headroom
-from autoscaler_plugins.rules.headroom import ERRORS_MIN, LOAD_MIN
+from autoscaler_plugins.rules.headroom import ERRORS_MIN
 
 ERRORS_MAX = 160
 LEVEL_OFFSET = 8
@@ -21,8 +21,7 @@ _CODES = 65536
 _MIDDLE = 32768
 _FINENESS = 2000.0
 _UNIT = 0.01
-_NONE = array("H")
-_asinh, _sinh, _frexp = math.asinh, math.sinh, math.frexp
+_asinh, _sinh = math.asinh, math.sinh
 
 
 def code_of(replicas: float) -> int:
@@ -44,16 +43,14 @@ def _ranks(q: float) -> tuple[int, ...]:
 
 class Errors:
     """The newest errors of one model, by the level of the forecast. ``codes`` and ``levels`` are a ring whose oldest is
-    at ``place``; ``ordered``: the same codes by level, ascending."""
+    at ``place``; ``ordered``: the same codes by level, ascending. ``level`` is that of the forecast looked at last:
+    those from ``low`` to below ``high``, whose errors are ``here``."""
 
-    __slots__ = ("capacity", "codes", "levels", "ordered", "place", "q", "ranks")
+    __slots__ = ("capacity", "codes", "here", "high", "level", "levels", "low", "ordered", "place", "q", "ranks")
 
     def __init__(self, capacity: float, q: float) -> None:
         self.capacity, self.q, self.ranks = capacity, q, _ranks(q)
-        self.codes = array("H")
-        self.levels = bytearray()
-        self.place = 0
-        self.ordered: dict[int, array[int]] = {}
+        self.refill(array("H"), b"", 0)
 
     def refill(self, codes: array[int], levels: bytes, place: int) -> None:
         """Become what a checkpoint says of the ring."""
@@ -62,49 +59,48 @@ class Errors:
         for code, level in zip(codes, levels, strict=True):
             ordered.setdefault(level - LEVEL_OFFSET, []).append(code)
         self.ordered = {level: array("H", sorted(of)) for level, of in ordered.items()}
+        self._turn_to(0.0)
 
-    # `headroom.bucket` and `code_of` are written out below: an evaluation does these two things eight times.
+    def _turn_to(self, forecast: float) -> None:
+        self.level = level = headroom.bucket(forecast, self.capacity)
+        self.low = self.capacity * headroom.LEVEL_FACTOR**level
+        self.high = self.low * headroom.LEVEL_FACTOR
+        self.here = self.ordered.setdefault(level, array("H"))
 
     def add(self, forecast: float, seen: float) -> None:
         """Keep how far a load was over its forecast; the oldest error of too many is dropped."""
-        capacity = self.capacity
-        replicas = forecast / capacity
-        level = (_frexp(max(LOAD_MIN, replicas))[1] - 1) >> 1
-        code = _MIDDLE + round(_FINENESS * _asinh((seen - forecast) / capacity / _UNIT))
+        if not self.low <= forecast < self.high:
+            self._turn_to(forecast)
+        # `code_of` is written out: an evaluation does this four times
+        code = _MIDDLE + round(_FINENESS * _asinh((seen - forecast) / self.capacity / _UNIT))
         if not 0 < code < _CODES:
             code = 1 if code < 1 else _CODES - 1
-        codes, levels = self.codes, self.levels
+        codes, levels, level = self.codes, self.levels, self.level + LEVEL_OFFSET
         if len(codes) < ERRORS_MAX:
             codes.append(code)
-            levels.append(level + LEVEL_OFFSET)
+            levels.append(level)
         else:
             place = self.place
-            old = self.ordered[levels[place] - LEVEL_OFFSET]
+            old = self.here if levels[place] == level else self.ordered[levels[place] - LEVEL_OFFSET]
             del old[bisect_left(old, codes[place])]
             codes[place] = code
-            levels[place] = level + LEVEL_OFFSET
+            levels[place] = level
             self.place = (place + 1) % ERRORS_MAX
-        ordered = self.ordered.get(level)
-        if ordered is None:
-            ordered = self.ordered[level] = array("H")
-        insort(ordered, code)
+        insort(self.here, code)
 
     def bound(self, forecast: float) -> float:
         """What the load stays below, by the errors at this level of forecasts; not a number where there is none."""
-        if forecast != forecast:  # noqa: PLR0124 - not a number
-            return forecast
-        capacity = self.capacity
-        replicas = forecast / capacity
-        level = (_frexp(max(LOAD_MIN, replicas))[1] - 1) >> 1
-        here = self.ordered.get(level, _NONE)
+        if not self.low <= forecast < self.high:
+            if forecast != forecast:  # noqa: PLR0124 - not a number
+                return forecast
+            self._turn_to(forecast)
+        here = self.here
         count = len(here)
         error: float | None
         if count >= ERRORS_MIN:
             error = _UNIT * _sinh((here[self.ranks[count] - 1] - _MIDDLE) / _FINENESS)
         else:
-            error = headroom.error_bound(level, self.ordered, self.q, replicas_of)
+            error = headroom.error_bound(self.level, self.ordered, self.q, replicas_of)
         if error is None:
             return headroom.UNTRIED_FACTOR * forecast
-        error *= capacity
-        least = -forecast / 2
-        return forecast + max(least, error)
+        return forecast + max(error * self.capacity, -forecast / 2)

@@ -50,6 +50,7 @@ _COUNT = len(MODELS)
 _LOOKED_AT = 4
 """What a forecast is kept with: slot when it is due, steps ahead, best model, level of the load."""
 _PENDING = _LOOKED_AT + 2 * _COUNT
+_UNTRIED = [UNTRIED_LOSS] * _COUNT
 _LEARN_NOISE, _LEARN = 1 - FORGET_NOISE, 1 - FORGET
 
 Pending = tuple[int, int, int, int, tuple[float, ...], tuple[float, ...]]
@@ -122,7 +123,7 @@ class Forecaster:
         self.level = self.growth = math.nan
         self.looked_ahead = 0
         self.errors = tuple(Errors(capacity, q) for _ in MODELS)
-        self.losses: dict[int, array[float]] = {}
+        self.losses: dict[int, list[float]] = {}
         self.pending: list[Pending] = []
         self.hits = self.settled = 0
         self.rises = (0.0, 0.0)
@@ -235,17 +236,17 @@ class Forecaster:
             quick = max(headroom.honest_trend(newest, steps, math.sqrt(self.noise), allowed), least)
         growth = self.growth
         if growth == growth:  # noqa: PLR0124 - a number
-            newest = recent[-LAST_SAMPLES:].tolist()
-            season = max(sum(newest) / len(newest) * growth, least)
+            last = recent[-LAST_SAMPLES:]
+            season = max(sum(last) / len(last) * growth, least)
         return max(least, load), quick, self.level, season
 
-    def _losses_at(self, level: int) -> array[float]:
+    def _losses_at(self, level: int) -> list[float]:
         """How each model has done at this level of load, or else at the nearest one."""
         losses = self.losses.get(level)
         if losses is not None:
             return losses
         if not self.losses:
-            return array("d", [UNTRIED_LOSS] * _COUNT)
+            return _UNTRIED
         return self.losses[min(self.losses, key=lambda at: (abs(at - level), at))]
 
     def _learn(self, entry: Pending) -> None:
@@ -253,18 +254,17 @@ class Forecaster:
         _, steps, best, here, expected, bounds = entry
         seen = max(self.recent[-steps:])
         capacity, q = self.capacity, self.q
-        losses = self.losses.get(here)
-        if losses is None:
-            losses = self.losses[here] = array("d", [UNTRIED_LOSS] * _COUNT)
-        for model, errors in enumerate(self.errors):
-            forecast = expected[model]
-            if forecast != forecast:  # noqa: PLR0124 - not a number
-                continue
-            errors.add(forecast, seen)
-            over = seen - bounds[model]
-            loss = (q * over if over > 0 else (q - 1) * over) / capacity
-            before = losses[model]
-            losses[model] = loss if before == UNTRIED_LOSS else FORGET * before + _LEARN * loss
+        losses = self.losses.get(here, _UNTRIED)
+        learnt: list[float] = []
+        for errors, loss, forecast, bound in zip(self.errors, losses, expected, bounds, strict=True):
+            if forecast == forecast:  # noqa: PLR0124 - a number
+                errors.add(forecast, seen)
+                over = seen - bound
+                new = (q * over if over > 0 else (q - 1) * over) / capacity
+                learnt.append(new if loss == UNTRIED_LOSS else FORGET * loss + _LEARN * new)
+            else:
+                learnt.append(loss)
+        self.losses[here] = learnt
         now, quick = expected[0], expected[1]
         if quick > now:  # how far off it was that a rise stays where it is, and that it goes on
             stays, goes_on = self.rises
@@ -325,9 +325,9 @@ def _pending_of(flat: array[float], slot: int) -> list[Pending]:
     return entries
 
 
-def _losses_of(flat: array[float]) -> dict[int, array[float]]:
-    width = 1 + len(MODELS)
-    return {int(flat[i]): array("d", flat[i + 1 : i + width]) for i in range(0, len(flat), width)}
+def _losses_of(flat: array[float]) -> dict[int, list[float]]:
+    width = 1 + _COUNT
+    return {int(flat[i]): flat[i + 1 : i + width].tolist() for i in range(0, len(flat), width)}
 
 
 def _bytes_of(numbers: array[Any]) -> bytes:
