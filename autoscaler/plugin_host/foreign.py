@@ -22,7 +22,6 @@ from autoscaler.plugin_host.answers import judge_events, judge_refusal
 from autoscaler.plugin_host.binding import Binding, elsewhere
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 from autoscaler.plugin_host.loading import Description, Origin
-from autoscaler.plugin_host.memories import form_of
 from autoscaler.plugin_host.voting import (
     DEADLINE_S,
     ask_policy,
@@ -266,5 +265,4 @@ def _vote(binding: Binding, request: EvaluationRequest, answered: Answered) -> P
         binding.standing.failed(request.now, problem)
         return unknown_vote(binding, problem, tuple(view.looked_at))
     memory = answered.answer.get("memory")
-    before = form_of(request.memory.get(binding.label))
-    return conclude_vote(binding, request, answer, view, memory if isinstance(memory, dict) else None, before)
+    return conclude_vote(binding, request, answer, view, memory if isinstance(memory, dict) else None)

@@ -29,30 +29,31 @@ _EMPTY_BYTES = 3
 """What a list or mapping without anything takes, a comma with it."""
 
 
-def copied(kept: dict[str, Any] | None) -> tuple[dict[str, Any], bytes]:
-    """A policy's own copy of what is kept, and the form by which `judged` sees whether it changed."""
+def copied(kept: dict[str, Any] | None) -> dict[str, Any]:
+    """A policy's own copy of what is kept."""
     if not kept:
-        return {}, b""
-    form = form_of(kept)
-    memory: dict[str, Any] = marshal.loads(form)  # noqa: S302 - what was dumped in the line before
-    return memory, form
+        return {}
+    memory: dict[str, Any] = marshal.loads(marshal.dumps(kept, _FORM))  # noqa: S302 - what was dumped just now
+    return memory
 
 
-def form_of(memory: dict[str, Any] | None) -> bytes:
-    """The form alone. Raises ValueError for what holds no plain values."""
-    return marshal.dumps(memory, _FORM) if memory else b""
-
-
-def judged(memory: dict[str, Any], before: bytes) -> tuple[dict[str, Any] | None, str]:
-    """The memory to keep, None where it is what it was; and why it cannot be kept, "" where it can."""
-    try:
-        if form_of(memory) == before:
-            return None, ""
-    except ValueError:  # no plain values, or far too deep: JSON says it in words
-        pass
+def judged(memory: dict[str, Any], kept: dict[str, Any] | None) -> tuple[dict[str, Any] | None, str]:
+    """The memory to keep, None where it is what was kept; and why it cannot be kept, "" where it can."""
+    if _is_same(memory, kept or {}):
+        return None, ""
     if _bytes_at_most(memory) <= MEMORY_BYTES_MAX:
         return memory, ""
     return made_plain(memory)
+
+
+def _is_same(memory: dict[str, Any], kept: dict[str, Any]) -> bool:
+    """Whether nothing changed. Equality tells a change at once; to it, True is 1, which the form tells apart."""
+    try:
+        return memory == kept and marshal.dumps(memory, _FORM) == marshal.dumps(kept, _FORM)
+    except KeyboardInterrupt:  # the operator's, not the plugin's
+        raise
+    except BaseException:  # noqa: BLE001 - far too deep, or a value of a plugin's own class, which may raise anything
+        return False
 
 
 def made_plain(memory: object) -> tuple[dict[str, Any] | None, str]:

@@ -49,10 +49,7 @@ def ask_policy(binding: Binding, request: EvaluationRequest) -> PolicyVote:
         return unknown_vote(binding, skip_reason(binding, request.now))
     now = request.now
     view = SignalsView(request.signals, now, request.max_age_s)
-    memory: dict[str, Any] | None = None
-    before = b""
-    if binding.remembers:
-        memory, before = copied(request.memory.get(binding.label))
+    memory = copied(request.memory.get(binding.label)) if binding.remembers else None
     standing = binding.standing
     started = perf_counter()
     try:
@@ -72,14 +69,14 @@ def ask_policy(binding: Binding, request: EvaluationRequest) -> PolicyVote:
         standing.failed(now, f"took {seconds:.2f} s, over {DEADLINE_S:g}", late=True)
         return unknown_vote(binding, standing.last_error, tuple(view.looked_at))
     if binding.scales and not view.ruled and is_plain_scale(answer):  # the usual answer, judged with few calls
-        kept, problem = (None, "") if memory is None else judged(memory, before)
+        kept, problem = (None, "") if memory is None else judged(memory, request.memory.get(binding.label))
         if not problem:
             if kept is not None:
                 request.memory[binding.label] = kept
             if standing.failures_in_a_row:
                 standing.succeeded()
             return PolicyVote(binding.label, answer, "", tuple(view.looked_at), binding.rollback)
-    return conclude_vote(binding, request, answer, view, memory, before)
+    return conclude_vote(binding, request, answer, view, memory)
 
 
 def conclude_vote(
@@ -88,17 +85,15 @@ def conclude_vote(
     answer: object,
     view: SignalsView,
     memory: dict[str, Any] | None,
-    before: bytes,
 ) -> PolicyVote:
-    """Judge an answer that came in time, keep the memory, and make the vote. ``before``: what the memory was, as
-    `memories.copied` says it."""
+    """Judge an answer that came in time, keep the memory, and make the vote."""
     metrics = tuple(view.looked_at)
     proposal, problem = judge_proposal(answer)
     if not problem and isinstance(proposal, Scale) and not binding.scales:
         problem = "declares PROPOSES without scale, and returned Scale"
     kept: dict[str, Any] | None = None
     if memory is not None and not problem:
-        kept, problem = judged(memory, before)
+        kept, problem = judged(memory, request.memory.get(binding.label))
     if problem:
         binding.standing.failed(request.now, problem)
         return unknown_vote(binding, problem, metrics)
