@@ -101,6 +101,9 @@ def _settle(
         hold_or_resume(draft, settings)
         progress(draft, settings, world, soak_unknown)
         begin_waiting(draft, settings, world)
+        if draft.state.revision != before.revision:
+            # A launch brings a first demand, or larger replicas, and nothing of it is started before it is granted.
+            keep_budget(draft, world.grants)
         hold_or_resume(draft, settings)
         converge(draft, settings, world, lost)
         lost = []

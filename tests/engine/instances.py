@@ -50,9 +50,9 @@ def a_configuration(services: Mapping[str, ServiceSettings], partitions: int = 1
     return Configuration("shop", Path(), stream, {}, services)
 
 
-def deployment(service: str = "web", version: str = "1", identity: str = "d-1") -> Outgoing:
-    """A deployment of a command, another for each version."""
-    revision = {"command": ["serve", version]}
+def deployment(service: str = "web", version: str = "1", identity: str = "d-1", **fields: Any) -> Outgoing:
+    """A deployment of a command, another for each version; ``fields`` of its revision."""
+    revision = {"command": ["serve", version], **fields}
     return message_of(Topic.DEPLOYMENTS, service, deployment_event(service, revision, "/ci", id=identity))
 
 

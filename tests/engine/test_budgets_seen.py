@@ -175,6 +175,33 @@ def test_a_first_deployment_counts_by_what_it_reserves() -> None:
     assert (of(job, "job"), seen.books["all"].used) == ((2, 2), (1000,))
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["known", "before all is heard"])
+def test_a_first_demand_is_granted_in_the_decision_that_brings_it(*, known: bool) -> None:
+    """What a first deployment begins with is a demand like any other."""
+    services = {"web": replace(SERVICES["web"], bounds=Bounds(1, 20, 6)), "job": SERVICES["job"]}
+    seen = books(a_budget(services, replicas=10), services=services, known=known)
+    job = shard_of(seen, a_state("job", 8), services=services)
+    web = shard_of(seen, ServiceState("web"), services=services)
+    web.take(deployment("web"))
+    web.turn()
+    assert of(web, "web") == (2 if known else 1, 6)
+    assert clamped(web)[-1].kind == "scale"
+    turns(web, job)
+    assert (of(web, "web"), of(job, "job")) == (((6, 6), (4, 8)) if known else ((1, 6), (8, 8)))
+
+
+def test_a_larger_revision_is_granted_in_the_decision_that_launches_it() -> None:
+    """What it takes more gives way."""
+    services = {"web": replace(SERVICES["web"], revision=heavy()), "job": SERVICES["job"]}
+    seen = books(a_budget(services, cpu=2000), services=services)
+    web = shard_of(seen, a_state("web", 6), services=services)
+    turns(web)
+    web.take(deployment("web", "2", "d-2", resources={"cpu": "500m"}))
+    web.turn()
+    assert of(web, "web") == (4, 6)
+    assert web.shard.states["web"].revision == 2
+
+
 def heavy() -> Any:
     """A revision that reserves half a core."""
     return a_spec(resources=Resources(500, 0))
