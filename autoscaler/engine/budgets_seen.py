@@ -53,6 +53,11 @@ class BudgetsSeen:
             self._own.add(state.service)
             self._enter(state)
 
+    def written(self, state: ServiceState) -> None:
+        """The stream has this state of a service of this member, which reads the state topic later."""
+        if state.service in self._books_of:
+            self._heard[state.service] = state
+
     def let_go(self, services: Iterable[str]) -> None:
         """These are no longer this member's: what the state topic says of them counts again."""
         for service in services:
@@ -62,8 +67,11 @@ class BudgetsSeen:
                 self._enter(heard if heard is not None else ServiceState(service))
 
     def hear(self, state: ServiceState) -> None:
-        """The state topic has this state of a service, whosever it is."""
+        """The state topic has this state of a service, whosever it is; one that never decided has nothing."""
         if state.service in self._books_of:
+            known = self._heard.get(state.service)
+            if known is not None and 0 < state.seq < known.seq:
+                return
             self._heard[state.service] = state
             if state.service not in self._own:
                 self._enter(state)
@@ -132,7 +140,9 @@ class Budgeted:
         self._services = sorted(services)
         self._version = -1
         for service in self._services:
-            budgets.note(states.get(service) or ServiceState(service))
+            state = states.get(service) or ServiceState(service)
+            budgets.written(state)
+            budgets.note(state)
 
     @property
     def has_news(self) -> bool:

@@ -257,6 +257,7 @@ class Shard:
         noted: list[Record] = []
         for service, records in self._conclusion.settle():
             noted += records
+            self.setup.budgets.written(self.states[service])
             if any(record.type == "decided" for record in records):
                 self._latencies.decided(service, now)
             self.evaluator.forget_facts(service)

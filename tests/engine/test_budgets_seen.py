@@ -255,6 +255,28 @@ def test_a_service_that_is_let_go_counts_as_the_state_topic_has_it() -> None:
     assert seen.books["all"].used == (4,)
 
 
+def test_what_was_written_counts_for_a_service_that_is_let_go_before_it_is_heard() -> None:
+    """The state topic is read late; a member does not forget what it wrote itself, nor what it took over."""
+    seen = books(a_budget(replicas=10))
+    seen.hear(a_state("job", 1, seq=1))
+    web, job = shard_of(seen, a_state("web", 2, seq=5)), shard_of(seen, a_state("job", 3, seq=4))
+    seen.let_go(["job"])
+    assert seen.books["all"].used == (5,), "as it was taken over"
+    web.take(sample("web", load=60))
+    web.turn()
+    written = web.shard.states["web"]
+    seen.hear(a_state("web", 2, seq=5))
+    seen.let_go(["web"])
+    assert seen.books["all"].used == (9,), "as it was written"
+    seen.hear(a_state("web", 2, seq=5))
+    assert seen.books["all"].used == (9,), "what is read late is older"
+    seen.hear(a_state("web", 4, seq=written.seq + 1))
+    assert seen.books["all"].used == (7,)
+    seen.hear(ServiceState("web"))
+    assert seen.books["all"].used == (3,), "nothing is left of it"
+    assert not job.shard.has_work
+
+
 def test_the_tightest_of_several_budgets_holds() -> None:
     """A service may be in more than one."""
     narrow = Budget("narrow", frozenset({"web"}), (("replicas", 4),))
