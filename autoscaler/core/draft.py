@@ -35,10 +35,10 @@ class Draft:
 
     def moved(self, to: int) -> dict[str, Any]:
         """What changes with a demand of ``to``, whatever budgets allow of it: nothing where it is that already."""
-        demand = self.state.demand
-        if to == demand and self.state.asked is None:
-            return {}
-        return {"demand": to, "last_up_at" if to > demand else "last_down_at": self.at}
+        asking = self.state.asking
+        if to == asking:
+            return {} if self.state.asked is None else {"demand": to}
+        return {"demand": to, "last_up_at" if to > asking else "last_down_at": self.at}
 
     def add(  # noqa: PLR0913 - a record has that many parts, each named at the call
         self,

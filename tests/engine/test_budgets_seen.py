@@ -149,6 +149,18 @@ def test_an_override_is_held_within_the_budget() -> None:
     assert clamped(job)[-1].reason.text.startswith("9 -> 8 of 9 replicas: of budget all the replicas are spent")
 
 
+@pytest.mark.parametrize(("replicas", "moved"), [(9, (True, False)), (6, (False, True)), (8, (False, False))])
+def test_an_override_goes_up_or_down_from_what_was_asked_for(replicas: int, moved: tuple[bool, bool]) -> None:
+    """Cooldowns are about that, whatever budgets allow of it."""
+    seen = books(a_budget(replicas=5))
+    job = shard_of(seen, a_state("job", 5, asked=8, last_up_at=None, last_down_at=None))
+    job.take(command("job", "scale", "c-1", replicas=replicas))
+    turns(job)
+    state = job.shard.states["job"]
+    assert of(job, "job") == (5, replicas)
+    assert (state.last_up_at == job.now, state.last_down_at == job.now) == moved
+
+
 def test_a_freeze_of_all_holds_the_demand_and_others_grow_only_into_what_is_free() -> None:
     """The one that would have to give way is frozen."""
     seen = books(a_budget(replicas=10))
