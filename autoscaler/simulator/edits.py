@@ -160,12 +160,12 @@ def check_step(before: ServiceState, after: ServiceState, record: Record, world:
 
 
 def check_unknown(before: ServiceState, after: ServiceState, record: Record, world: World) -> None:
-    """P13: no evaluation in which a policy that scales was unknown lowers the demand, whatever the rule."""
-    if after.demand >= before.demand or not record.proposals or before.override is not None:
+    """P13: no evaluation in which a policy that scales was unknown lowers what is asked for, whatever the rule."""
+    if after.asking >= before.asking or not record.proposals or before.override is not None:
         return
     unknown = [note.policy for note in record.proposals if note.kind == "unknown" and note.policy not in JUDGES]
     if unknown:
-        raise violated("P13", world.now, f"{before.demand} -> {after.demand} though {unknown} knew nothing")
+        raise violated("P13", world.now, f"{before.asking} -> {after.asking} though {unknown} knew nothing")
 
 
 def beside_of(step: Step, demand: int) -> int:

@@ -130,8 +130,8 @@ class SimVoter:
 @dataclass(frozen=True, slots=True)
 class OwnerParts:
     """What an owner works with. ``later(at, do)`` schedules; ``append_fate`` says what becomes of its next append,
-    ``stall_s`` how long it is stopped between a commit and the actions that follow. ``precedence`` of the services that
-    share its hosts, where there are others."""
+    ``stall_s`` how long it is stopped between a commit and the actions that follow. ``partition``: whose log
+    it is. ``precedence`` of the services that share its hosts, where there are others."""
 
     log: SimLog
     hosts: SimHosts
@@ -142,6 +142,7 @@ class OwnerParts:
     crashes: Callable[[CrashPoint], bool]
     stall_s: Callable[[], float]
     service: str
+    partition: int = 0
     precedence: Mapping[str, Precedence] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -162,7 +163,7 @@ class Owner:
         for host in parts.hosts.hosts:
             self._views[host] = parts.hosts.view(host)
         self.epoch, restored = parts.log.take_over()
-        taken = rebuild(0, setup(self), restored, now)
+        taken = rebuild(parts.partition, setup(self), restored, now)
         self.shard: Shard = taken.shard
         self.token = self.shard.record.token
         self._append(taken.append)

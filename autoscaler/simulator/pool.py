@@ -156,7 +156,7 @@ class PoolWorld:
             lambda _: False,
             lambda: 0.0,
             one.service,
-            self.precedence,
+            precedence=self.precedence,
         )
         one.owner = Owner(f"{one.service}-{one.members}", parts, setup, self.now)
         one.properties.taken_over(self.now, one.owner.token)

@@ -56,6 +56,7 @@ class Properties:
         self._state_read = 0
         self._effects_read = 0
         self._demands: list[tuple[float, int, bool]] = []
+        self._asked: int | None = None
         self._samples: list[float] = []
         self._heard: list[float] = []
         self._rolled_back_since_update = False
@@ -143,14 +144,17 @@ class Properties:
         return freeze is not None and (freeze["until"] is None or freeze["until"] > at)
 
     def _check_demand(self, data: Mapping[str, Any], at: float) -> None:
-        """P5: within bounds and step limits in every record; P13: never down because of something unknown."""
-        if "demand" not in data["changes"]:
+        """P5: within bounds and step limits in every record; P13: never down because of something unknown. What
+        policies do is seen by what is asked for, whatever budgets allow of it."""
+        changes = data["changes"]
+        if "demand" not in changes and "asked" not in changes:
             return
-        before, after = self._demands[-1][1] if self._demands else 0, data["changes"]["demand"]
+        demand, self._asked = data["after"]["demand"], changes.get("asked", self._asked)
+        before, after = self._demands[-1][1] if self._demands else 0, demand if self._asked is None else self._asked
         retired = data["reason"]["code"] == "retire"
         bounds = self.settings.bounds
-        if not retired and not bounds.min <= after <= bounds.max:
-            raise violated("P5", at, f"demand {after} is outside {bounds.min}..{bounds.max}")
+        if not retired and not bounds.min <= demand <= after <= bounds.max:
+            raise violated("P5", at, f"demand {demand} of {after} is outside {bounds.min}..{bounds.max}")
         by_policy = bool(data["proposals"]) and data["reason"]["code"] != "override"
         if by_policy and bounds.min <= before <= bounds.max:
             self._check_step(before, after, at)

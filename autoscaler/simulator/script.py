@@ -131,8 +131,9 @@ class Script:
         self.fates: dict[str, FateName] = {}
         self.sent: list[Published] = []
 
-    def deployment(self, *, good: bool = False) -> Published:
-        """A deployment: mostly a new version, at times one that was there before."""
+    def deployment(self, *, good: bool = False, cpu_millis: int = 0) -> Published:
+        """A deployment: mostly a new version, at times one that was there before. ``cpu_millis``: what one replica
+        reserves."""
         chance = self._chance
         if self.versions and not good and chance.happens(0.2):
             version = chance.pick(self.versions)
@@ -144,6 +145,8 @@ class Script:
             revision: dict[str, Any] = {"command": ["serve", version]}
         else:
             revision = {"image": f"shop/web:{version}"}
+        if cpu_millis:
+            revision["resources"] = {"cpu": f"{cpu_millis}m"}
         return self._event("deployment", {"version": version, "revision": revision})
 
     def command(self, name: str = "") -> Published:
@@ -174,6 +177,10 @@ class Script:
     def scale(self, replicas: int) -> Published:
         """An operator's demand, until another comes."""
         return self._event("control", {"command": "scale", "replicas": replicas})
+
+    def freeze(self, for_s: int) -> Published:
+        """A freeze of all."""
+        return self._event("control", {"command": "freeze", "scope": "all", "for": f"{for_s}s"})
 
     def verdict_of(self, revision: int, worth: float) -> Published:
         """What a monitor says of one revision's own replicas: near 0 they are good, near 1 bad."""

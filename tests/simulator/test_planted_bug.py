@@ -79,7 +79,7 @@ def a_rule_forgets_the_unknown(patch: pytest.MonkeyPatch) -> None:
 def what_stands_in_counts_as_known(patch: pytest.MonkeyPatch) -> None:
     """What was taken for an unknown signal may lower the demand like a sample, and windows are not asked."""
     plain = combination._plain_wish
-    patch.setattr(combination, "_wish_of", lambda vote, *known: None if vote.rollback else plain(vote, *known))
+    patch.setattr(combination, "_wish_of", lambda vote, *held: None if vote.rollback else plain(vote, *held))
     patch.setattr(scaling, "_GUARDS", (scaling._step_limit, scaling._bounds))
 
 
