@@ -47,3 +47,39 @@ def test_the_command_names_what_fails_and_counts(tmp_path: Path, capsys: pytest.
 def test_the_command_runs_what_lies_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert capsys.readouterr().out == f"{len(VECTORS)} passed, 0 failed\n"
+
+
+def test_a_line_that_is_no_vector_has_failed_and_the_others_are_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = json.dumps(["A", "hpa.avg", {"existing": 3, "average": 2900, "total": 8600}, 3])
+    file = tmp_path / "some.jsonl"
+    file.write_text(f'{good}\nnot json\n\n["B","hpa.avg"]\n{{"a":1}}\n["C","hpa.avg",5,3]\n', encoding="utf-8-sig")
+    assert main([str(file)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "line 2: no JSON: Expecting value at column 1",
+        "line 4: no [id, function, input, want]",
+        "line 5: no [id, function, input, want]",
+        "line 6: id and function are texts, and input is an object",
+        "1 passed, 4 failed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "No such file or directory"), (b"[\xff]", "byte 1 is no UTF-8")],
+    ids=["no file", "no text"],
+)
+def test_a_file_that_cannot_be_read_is_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, words: str
+) -> None:
+    file = tmp_path / "some.jsonl"
+    if content is not None:
+        file.write_bytes(content)
+    assert main([str(file)]) == 2
+    assert capsys.readouterr().err == f"{file}: {words}\n"
+
+
+def test_a_zone_that_is_none_is_an_error_like_any_other_of_a_window() -> None:
+    given = {"start": "1 8 * * *", "end": "0 9 * * *", "zone": "Mars/Olympus", "now": "2026-11-27T08:30Z"}
+    assert problem_of(Vector("X", "cron.next", given, "error")) == ""

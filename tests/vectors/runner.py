@@ -25,10 +25,33 @@ class Vector(NamedTuple):
     want: Any
 
 
+def lines_of(path: Path) -> list[tuple[int, str]]:
+    """The lines of a file with their numbers; empty lines are none. Raises OSError, and ValueError for no text."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is no UTF-8") from None
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def vector_of(line: str) -> Vector:
+    """The vector of a line. Raises ValueError with what is wrong."""
+    try:
+        fields = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON: {error.msg} at column {error.colno}") from None
+    match fields:
+        case [str(), str(), dict(), _]:
+            return Vector(*fields)
+        case [_, _, _, _]:
+            raise ValueError("id and function are texts, and input is an object")
+        case _:
+            raise ValueError("no [id, function, input, want]")
+
+
 def load(path: Path) -> list[Vector]:
-    """The vectors of a file; empty lines are none."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Vector(*json.loads(line)) for line in lines if line.strip()]
+    """The vectors of a file that has nothing else. Raises as `lines_of` and `vector_of`."""
+    return [vector_of(line) for _, line in lines_of(path)]
 
 
 def problem_of(vector: Vector) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from autoscaler_plugins.rules import schedule
 
@@ -15,7 +16,8 @@ def inside(form: schedule.Form) -> Callable[[dict[str, Any]], Any]:
         window = schedule.Window(given["start"], given.get("end", ""), seconds, zone)
         try:
             window.check()
-        except ValueError:
+            ZoneInfo(zone)
+        except (ValueError, ZoneInfoNotFoundError):
             return "error"
         moments = given["now"]
         if isinstance(moments, str):
