@@ -145,8 +145,13 @@ class ServiceShadows:
     @classmethod
     def of(cls, settings: ServiceSettings, live: Volatile) -> ServiceShadows:
         """New ones, beside what is remembered of the live policies; continued where a checkpoint has them."""
-        # Guard plugins are asked about what is done, and nothing is done here.
-        alone = replace(settings, guards=replace(settings.guards, plugins=()))
+        # Guard plugins are asked about what is done, and nothing is done here. Whoever is in charge alone needs nobody
+        # to agree.
+        alone = replace(
+            settings,
+            guards=replace(settings.guards, plugins=()),
+            scaling=replace(settings.scaling, combine="max", quorum=0),
+        )
         made = cls(alone, ())
         shadows = []
         for use in settings.shadows:

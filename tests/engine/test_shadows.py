@@ -72,6 +72,14 @@ def test_shadow_follows_its_own_wishes_and_nothing_is_done() -> None:
     assert shadow.text == "40 over 5"
 
 
+@pytest.mark.parametrize(("combine", "quorum"), [("min", 0), ("priority", 0), ("quorum", 0), ("quorum", 2)])
+def test_shadow_is_in_charge_alone_whatever_the_live_ones_have_to_agree_on(combine: Any, quorum: int) -> None:
+    scaling = replace(QUICK.scaling, combine=combine, quorum=quorum)
+    scenario = Scenario(per(10), settings=replace(QUICK, scaling=scaling), shadows={"other": (per(5), {})})
+    scenario.sample(load=40)
+    assert the_shadow(scenario).demand == 8
+
+
 def test_shadow_waits_for_its_own_window_before_it_would_shrink() -> None:
     scenario = with_shadow(per(5))
     scenario.advance(30, every=5, load=40)
