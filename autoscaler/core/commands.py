@@ -130,7 +130,8 @@ def _schedule(draft: Draft, command: ControlArrived, one: Scheduled) -> None:
 def _unschedule(draft: Draft, command: ControlArrived) -> None:
     waiting = len(draft.state.scheduled)
     if waiting:
-        _applied(draft, command, "unscheduled", f"{waiting} overrides that waited are taken back", scheduled=())
+        text = f"taken back what waited: {waiting} override{'s' if waiting > 1 else ''}"
+        _applied(draft, command, "unscheduled", text, scheduled=())
     else:
         _unchanged(draft, command, "no override waits")
 

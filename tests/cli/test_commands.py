@@ -38,7 +38,7 @@ def test_scale_that_begins_later_waits_begins_and_is_taken_back(live: Project) -
     begun = eventually(lambda: (s := live.json("status", "search"))["override"] and s)
     assert (begun["override"]["replicas"], len(begun["scheduled"])) == (2, 1)
     taken = live.call("scale", "search", "auto", "--scheduled")
-    assert taken.stdout == "applied: 1 overrides that waited are taken back\n"
+    assert taken.stdout == "applied: taken back what waited: 1 override\n"
     assert live.call("scale", "search", "auto").stdout == "applied: the policies decide again\n"
 
 
