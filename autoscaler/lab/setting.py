@@ -3,11 +3,13 @@ it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from autoscaler.core.settings import Scaling
+from autoscaler.errors import ConfigurationError, Problem
 
 LOAD = "requests_per_second"
 """The metric's name: the load of the whole service."""
@@ -15,6 +17,18 @@ LOAD_EACH = "requests_per_second_per_replica"
 """The same load over the ready replicas, for policies that look at one of them."""
 
 Options = Mapping[str, Any]
+
+_NUMBERS = ("capacity", "startup", "period", "lag", "window", "target")
+_ABOVE_ZERO = frozenset({"capacity", "period", "target"})
+
+
+def finite(value: Any) -> float | None:
+    """A caller's number, of whatever kind, as a plain one; None where it is none, or not finite."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +47,26 @@ class Setting:
     maximum: int = 1000
 
     def __post_init__(self) -> None:
-        """Whatever kind of numbers a caller has, options get plain ones."""
-        for name in ("capacity", "startup", "period", "lag", "window", "target"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+        """Whatever kind of numbers a caller has, options get plain ones. Raises `ConfigurationError`."""
+        problems: list[Problem] = []
+        for name in _NUMBERS:
+            number = finite(getattr(self, name))
+            if number is None or number < 0 or (number == 0 and name in _ABOVE_ZERO):
+                wanted = "above 0" if name in _ABOVE_ZERO else "of at least 0"
+                problems.append(Problem(name, f"{getattr(self, name)!r} is no number {wanted}"))
+            else:
+                object.__setattr__(self, name, number)
         for name in ("minimum", "maximum"):
-            object.__setattr__(self, name, int(getattr(self, name)))
+            number = finite(getattr(self, name))
+            if number is None or number < 0 or number != int(number):
+                problems.append(Problem(name, f"{getattr(self, name)!r} is no whole number of at least 0"))
+            else:
+                object.__setattr__(self, name, int(number))
+        if not problems and self.minimum > self.maximum:
+            what = f"{self.maximum} is below a minimum of {self.minimum}"
+            problems.append(Problem("maximum", what, "Raise maximum or lower minimum."))
+        if problems:
+            raise ConfigurationError(problems)
 
     @property
     def per_replica(self) -> float:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from autoscaler.core.settings import Scaling
 from autoscaler.lab import metrics
-from autoscaler.lab.setting import SCALING, TICKS, Setting
-from autoscaler.lab.stepping import Stepper, default_scaling
+from autoscaler.lab.setting import TICKS, Setting
+from autoscaler.lab.stepping import Stepper, scaling_of
 from autoscaler.lab.traces import Load
 
 Progress = Callable[[float], None]
@@ -68,7 +68,7 @@ class Run:
             "slo": queue.violations,
             "lost": queue.lost,
             "cost_hours": cost / HOUR_S,
-            "cost": cost / max(oracle, HOUR_S) if cost != oracle else 1.0,
+            "cost": 1 + (cost - oracle) / max(oracle, HOUR_S),  # of next to nothing, what it is more counts in hours
             "changes_per_hour": len(changes) / hours,
             "flaps_per_hour": metrics.flaps(changes) / hours,
         }
@@ -146,7 +146,7 @@ def run_policy(
     """
     period = min(setting.period, TICKS.get(policy, setting.period))
     setting = replace(setting, capacity=load.capacity, minimum=load.minimum, period=period)
-    scaling = scaling or SCALING.get(policy) or default_scaling(setting)
+    scaling = scaling or scaling_of(policy, setting)
     driven = Stepper(policy, options or {}, setting, scaling)
     seconds = len(load.per_second)
     ticks = np.arange(0, seconds, max(1, round(period)))

@@ -78,7 +78,7 @@ def tune(
 
 def _by_part(load: Load, policy: str, setting: Setting, given: Options, lack_cost: float, folds: int) -> list[float]:
     rest = dict(given)
-    target = float(rest.pop("target", setting.target))
+    target = rest.pop("target", setting.target)
     run = run_policy(policy, load, replace(setting, target=target), rest)
     short = run.load.demand - run.ready
     cost = np.maximum(run.paid - run.load.demand, 0) + lack_cost * np.maximum(short, 0)

@@ -115,3 +115,11 @@ def test_a_header_names_a_trace_and_allows_zero(tmp_path: Path) -> None:
     assert (trace.name, trace.step_s, trace.zero, trace.values.tolist()) == ("shop", 60.0, True, [1.0, 2.0])
     with pytest.raises(ConfigurationError, match="no CSV file"):
         traces_in(tmp_path / "none")
+
+
+def test_what_is_paid_where_nothing_was_needed_is_more_than_the_oracle_pays() -> None:
+    load = Load("nothing", np.zeros(7200), 50.0, 0)
+    figures = run_policy("kpa", load, Setting()).figures()
+    assert 0 < figures["cost_hours"] < 1
+    assert figures["cost"] == pytest.approx(1 + figures["cost_hours"])
+    assert run_policy("hpa_v2", load, Setting()).figures()["cost"] == 1.0
