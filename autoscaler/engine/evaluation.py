@@ -102,6 +102,8 @@ def stimulus_for(
         covered, zero = judge.signals.coverage(judge.metrics, at, scaling.max_age_s)
         # Samples read again after a take-over cover a time whose wishes nobody remembers.
         covered = None if covered is None else max(covered, judge.judged_since)
+        if zero is None and covered is not None and scaling.idle_s == 0:
+            zero = at  # with no idle time to wait for, what counts as no load is the policies' word
         zero = idle_since(settings.route, judge.signals, zero)
     return Evaluate(
         at=at,

@@ -7,14 +7,15 @@ fallback stands in for it, before that the demand is held. An error never scales
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import autoscaler
 from autoscaler_plugins.rules import hpa, remembered
 from autoscaler_plugins.rules import keda as rules
-from autoscaler_plugins.rules.fields import Count, Duration, Finite, Name, Positive, Strict, bounded
+from autoscaler_plugins.rules.behavior import Behavior, kept_for, next_expiry, through, tolerance_of
+from autoscaler_plugins.rules.fields import Count, Duration, Finite, Name, PositiveAmount, Strict, bounded
 
 AFTER_S = 0.001
 """Windows include their end, cooldowns end strictly after it."""
@@ -25,7 +26,7 @@ class Trigger(Strict):
 
     metric: Name
     type: Literal["AverageValue", "Value"] = "AverageValue"
-    threshold: Positive
+    threshold: PositiveAmount
     activation: Finite = 0.0
 
 
@@ -39,13 +40,23 @@ class Fallback(Strict):
 
 class Options(Strict):
     """``cooldown``: how long no trigger may be active before the service stops, or shrinks to ``idle`` replicas.
-    ``polling``: how often an unknown metric counts as one more failure."""
+    ``minimum``: while a trigger is active, where ``idle`` is lower than that; the service's own minimum is then the
+    idle count. ``polling``: how often an unknown metric counts as one more failure. ``behavior``: as of `hpa_v2`,
+    between one replica and the maximum."""
 
     triggers: Annotated[list[Trigger], Field(min_length=1, max_length=16)]
     cooldown: Annotated[Duration, Field(ge=0)] = rules.COOLDOWN_S
     polling: Annotated[Duration, Field(gt=0)] = 30.0
     idle: Count | None = None
+    minimum: Count | None = None
     fallback: Fallback | None = None
+    behavior: Behavior | None = None
+
+    @model_validator(mode="after")
+    def _idle_is_lower(self) -> Self:
+        if self.minimum is not None and (self.idle is None or self.idle >= self.minimum):
+            raise ValueError("minimum needs an idle count below it; else write replicas.min of the service")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +84,12 @@ def propose(
     )
     failed = [one.trigger.metric for one in reads if one.value is None]
     demand = service.demand
+    if options.behavior is not None:
+        remembered.note_demand(memory, now, demand, kept_for(options.behavior))
     active_at = memory.get("active_at")
     quiet_s = None if active_at is None else now - active_at
     fallback = options.fallback.replicas if options.fallback else None
-    switch = rules.Switch(service.minimum, options.cooldown, options.idle, fallback)
+    switch = rules.Switch(minimum_of(service, options), options.cooldown, options.idle, fallback)
     count = rules.switched(demand, switch, active=active, error=bool(failed), quiet_s=quiet_s)
     if active and not (failed and count == demand):
         memory["active_at"] = now
@@ -85,12 +98,19 @@ def propose(
         return autoscaler.Hold(f"{', '.join(failed)} unknown", min(wakes, default=None))
     if count != demand:
         memory.pop("recs", None)
+        if options.behavior is not None:
+            remembered.note_wish(memory, now, demand, count)
         return autoscaler.Scale(count, f"{'active' if active else 'inactive'}: {demand} becomes {count}")
     if not active and active_at is not None and demand > service.minimum:
         wakes.append(active_at + options.cooldown + AFTER_S)
-    if demand == 0:
-        return autoscaler.Scale(0, "inactive", min(wakes, default=None))
-    return between(service, reads, now, wakes, memory)
+    if demand == 0 or (not active and demand == options.idle):
+        return autoscaler.Scale(demand, "inactive", min(wakes, default=None))
+    return between(service, reads, now, wakes, options, memory)
+
+
+def minimum_of(service: autoscaler.ServiceFacts, options: Options) -> int:
+    """Replicas at least, while a trigger is active."""
+    return service.minimum if options.minimum is None else max(service.minimum, options.minimum)
 
 
 def read(
@@ -123,25 +143,34 @@ def read(
 
 
 def between(
-    service: autoscaler.ServiceFacts, reads: list[Read], now: float, wakes: list[float], memory: dict[str, Any]
+    service: autoscaler.ServiceFacts,
+    reads: list[Read],
+    now: float,
+    wakes: list[float],
+    options: Options,
+    memory: dict[str, Any],
 ) -> autoscaler.Scale:
-    """The highest count of the triggers, as HPA without ``behavior`` lets it through."""
-    demand = service.demand
+    """The highest count of the triggers, as HPA lets it through."""
+    behavior = options.behavior
+    demand, band = service.demand, tolerance_of(behavior)
     counts = []
     for one in reads:
         value, threshold = one.value or 0.0, one.trigger.threshold
         if one.trigger.type == "Value":
-            count = hpa.by_value(demand, service.ready, threshold, value)
+            count = hpa.by_value(demand, service.ready, threshold, value, band)
         else:
-            count = hpa.by_average_value(demand, threshold, value)
+            count = hpa.by_average_value(demand, threshold, value, band)
         words = "fallback" if one.fallen_back else f"{value:.6g}"
         counts.append((bounded(count), f"{words} {one.trigger.metric} over {threshold:g} = {count}"))
     wish, reason = max(counts, key=lambda found: found[0])
-    recs = memory.get("recs") or [[now, demand]]
-    bounds = max(1, service.minimum), max(1, service.maximum)
-    final, limit = hpa.plain(demand, wish, bounds, remembered.aged(recs, now))
-    memory["recs"] = recs = remembered.with_newest(recs, now, wish, hpa.PLAIN_WINDOW_S)
+    memory["recs"] = recs = memory.get("recs") or [[now, demand]]
+    bounds = max(1, minimum_of(service, options)), max(1, service.maximum)
+    final, limit = through((demand, wish), bounds, now, behavior, memory)
+    memory["recs"] = remembered.with_newest(recs, now, wish, kept_for(behavior))
+    if behavior is not None:
+        remembered.note_wish(memory, now, demand, final)
     if final != wish:
-        wakes += [at + hpa.PLAIN_WINDOW_S + AFTER_S for at, _ in recs]
-        reason = f"{reason}; {'highest of 5m' if limit == 'DesiredWithinRange' else limit}: {final}"
+        if (expiry := next_expiry(now, behavior, memory)) is not None:
+            wakes.append(expiry + AFTER_S)
+        reason = f"{reason}; {limit}: {final}"
     return autoscaler.Scale(bounded(final), reason, min((wake for wake in wakes if wake > now), default=None))

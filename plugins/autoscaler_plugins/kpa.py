@@ -6,6 +6,7 @@ unknown, never zero.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -15,7 +16,9 @@ from autoscaler_plugins.rules import kpa as rules
 from autoscaler_plugins.rules.fields import Count, Duration, Finite, Name, Positive, Strict, bounded
 
 REACH_S = 300.0
-"""How far back a signal surely remembers its samples."""
+"""The longest window: what is remembered stays small."""
+EACH = 3
+"""Numbers that are kept of a second."""
 CONCURRENCY_TOTAL = 100.0
 
 
@@ -56,8 +59,9 @@ def propose(
     latest = signal.latest
     if latest is None:
         return None
-    stable = latest if (mean := signal.mean(options.window)) is None else mean
-    panic = latest if (mean := signal.mean(rules.panic_window(options.window, options.panic_window))) is None else mean
+    seconds = noted(latest, signal.at, now, options.window, memory)
+    stable = mean_of(seconds, now, options.window, latest)
+    panic = mean_of(seconds, now, rules.panic_window(options.window, options.panic_window), latest)
     total, target = rules.per_replica(options.target, options.limit, options.utilization / 100, CONCURRENCY_TOTAL)
     rate = rules.Rules(
         target,
@@ -81,6 +85,31 @@ def propose(
         wakes.append(state.since + options.window + 0.001)
     wakes += [at + options.scale_down_delay for at, _ in state.wishes]
     return autoscaler.Scale(bounded(wish), f"{said}: {wish}", min((at for at in wakes if at > now), default=None))
+
+
+def noted(latest: float, at: float | None, now: float, window_s: float, memory: dict[str, Any]) -> list[Any]:
+    """The seconds of the window that had a sample, the newest one added: number, sum and count of each in turn.
+
+    Kept in ``memory``, as the windows of a signal are too coarse for six seconds.
+    """
+    seconds: list[Any] = memory.setdefault("seconds", [])
+    if at is not None and at != memory.get("seen_at"):
+        memory["seen_at"], second = at, math.floor(at)
+        if seconds and seconds[-EACH] == second:
+            seconds[-2] += latest
+            seconds[-1] += 1
+        else:
+            seconds += (second, latest, 1)
+    while seconds and seconds[0] <= math.floor(now) - window_s:
+        del seconds[:EACH]
+    return seconds
+
+
+def mean_of(seconds: list[Any], now: float, window_s: float, latest: float) -> float:
+    """The mean of the seconds within the window; the newest sample where none is."""
+    begin = math.floor(now) - window_s
+    means = [seconds[i + 1] / seconds[i + 2] for i in range(0, len(seconds), EACH) if seconds[i] > begin]
+    return sum(means) / len(means) if means else latest
 
 
 def state_of(service: autoscaler.ServiceFacts, now: float, memory: dict[str, Any]) -> rules.State:

@@ -18,7 +18,8 @@ class Options(Strict):
     """``target`` of the ``metric`` as the whole service shows it; ``threshold``: the share around it that changes
     nothing. ``max_scale_up``, ``max_scale_down``: replicas in one step. ``cooldown_up``: after a step up, where that
     is another one. ``count_starting``: while replicas start, the ratio is of those that are ready, so that what is on
-    its way is not ordered twice; upstream takes it of all."""
+    its way is not ordered twice; upstream takes it of all. ``grouped``: no change is no opinion, and so does not hold
+    back what others wish, as in a group of checks."""
 
     metric: Name
     target: NotNegative
@@ -28,6 +29,7 @@ class Options(Strict):
     cooldown: Annotated[Duration, Field(ge=0)] = 300.0
     cooldown_up: Annotated[Duration, Field(ge=0)] | None = None
     count_starting: bool = False
+    grouped: bool = False
 
 
 @autoscaler.hookimpl
@@ -52,10 +54,13 @@ def propose(
     target = nomad.Target(options.target, options.threshold, options.max_scale_up, options.max_scale_down)
     changed = nomad.changed(demand, (value,), target)
     if changed is None or changed[0] == "none":
+        if options.grouped:
+            return None
         return autoscaler.Scale(demand, f"{said}: no change")
     if options.count_starting and changed[0] == "up" and service.starting:
         ready = nomad.changed(min(demand, service.ready), (value,), target) if service.ready else None
         changed = ("up", max(demand, ready[1] if ready is not None and ready[0] == "up" else demand))
     wish = min(max(changed[1], service.minimum), service.maximum)
+    remembered.note_wish(memory, now, demand, wish)
     capped = f", capped from {changed[1]}" if wish != changed[1] else ""
     return autoscaler.Scale(bounded(wish), f"{said}: {changed[0]} from {demand} to {wish}{capped}")

@@ -72,7 +72,8 @@ class Band(Strict):
 
 
 class Points(Strict):
-    """``trigger`` samples of the ``window`` from ``above`` up to ``below`` (one may be open), and one change."""
+    """``trigger`` samples of the ``window`` from ``above`` up to ``below`` (one may be open), and one change.
+    ``grouped``: without them there is no opinion, and so nothing that holds back what others wish."""
 
     above: Finite | None = None
     below: Finite | None = None
@@ -81,6 +82,7 @@ class Points(Strict):
     add: int | None = None
     percent: Finite | None = None
     to: Count | None = None
+    grouped: bool = False
 
     @property
     def change(self) -> bands_of.Change:
@@ -236,6 +238,8 @@ def by_points(
     kept[:] = [point for point in kept if now - point[0] <= points.window][-POINTS_MAX:]
     inside = bands_of.points_within([of for _, of in kept], points.above, points.below)
     way, wish = bands_of.by_points(demand, inside, points.trigger, points.change)
+    if way == "none" and points.grouped:
+        return None
     said = f"{inside} of {len(kept)} samples of {signal.name} in the band, {points.trigger} needed"
     return autoscaler.Scale(bounded(wish), said if way == "none" else f"{said}: {demand} becomes {wish}")
 
@@ -259,6 +263,7 @@ def by_alarm(
     said = f"{value:.6g} {signal.name}, {breach:+.6g} from {alarm.threshold:g}"
     if (percent := bands_of.adjustment(breach, up, rising=True)) is not None:
         wish = max(demand, base + bands_of.by_percent(base, percent, alarm.min_change))
+        remembered.note_wish(memory, now, demand, wish)
         return autoscaler.Scale(bounded(wish), f"{said}: {demand} becomes {wish}")
     wish = bands_of.by_breach(demand, breach, (), down, alarm.min_change)
     if wish == demand:
@@ -267,4 +272,5 @@ def by_alarm(
     until = max(until, down_at + alarm.cooldown_down) if down_at is not None else until
     if until > now:
         return autoscaler.Hold(f"{said}: cooldown for {autoscaler.format_duration(until - now)} more", until)
+    remembered.note_wish(memory, now, demand, wish)
     return autoscaler.Scale(bounded(wish), f"{said}: {demand} becomes {wish}")

@@ -90,3 +90,58 @@ def test_no_option_of_the_policy_is_left_out(policy: str, page: str) -> None:
         option.partition(".")[0] for of, option in mapped(PAGES[[p.stem for p in PAGES].index(page)]) if of == policy
     }
     assert set(plugin(policy).Options.model_fields) - named == set()
+
+
+FIELDS = {
+    "hpa": (
+        "scaleTargetRef minReplicas maxReplicas metrics[].type resource.name pods.metric.name external.metric.name"
+        " metric.selector target.type target.averageUtilization target.averageValue target.value ContainerResource"
+        " container Object describedObject behavior scaleUp.stabilizationWindowSeconds selectPolicy"
+        " scaleDown.stabilizationWindowSeconds scaleUp.policies[].type scaleDown.policies[].type .value .periodSeconds"
+        " behavior.*.tolerance HPAScaleToZero currentReplicas desiredReplicas currentMetrics lastScaleTime conditions"
+    ),
+    "kube-controller-manager": (
+        "sync-period downscale-stabilization tolerance cpu-initialization-period initial-readiness-delay"
+    ),
+    "keda": (
+        "scaleTargetRef pollingInterval cooldownPeriod initialCooldownPeriod idleReplicaCount minReplicaCount"
+        " maxReplicaCount fallback.failureThreshold fallback.replicas fallback.behavior restoreToOriginalReplicaCount"
+        " horizontalPodAutoscalerConfig.name horizontalPodAutoscalerConfig.behavior scalingModifiers triggers[].type"
+        " triggers[].name triggers[].metadata triggers[].useCachedMetrics triggers[].authenticationRef"
+        " triggers[].metricType activationThreshold autoscaling.keda.sh/paused autoscaling.keda.sh/paused-replicas"
+        " paused-scale-in paused-scale-out force-activation transfer-hpa-ownership desiredReplicas timezone"
+        " bootstrapServers consumerGroup topic lagThreshold activationLagThreshold offsetResetPolicy allowIdleConsumers"
+        " scaleToZeroOnInvalidOffset excludePersistentLag limitToPartitionsWithLag ensureEvenDistributionOfPartitions"
+        " version partitionLimitation sasl tls ScaledJob TriggerAuthentication"
+    ),
+    "knative": (
+        "class metric metric-aggregation-algorithm target target-utilization-percentage min-scale max-scale"
+        " initial-scale activation-scale scale-down-delay window panic-window-percentage panic-threshold-percentage"
+        " scale-to-zero-pod-retention-period target-burst-capacity"
+    ),
+    "config-autoscaler": (
+        "containerConcurrency container-concurrency-target-percentage container-concurrency-target-default"
+        " requests-per-second-target-default stable-window max-scale-up-rate max-scale-down-rate enable-scale-to-zero"
+        " scale-to-zero-grace-period scale-to-zero-pod-retention-period target-burst-capacity pod-autoscaler-class"
+        " activator-capacity allow-zero-initial-scale max-scale-limit tick-interval min-scale max-scale initial-scale"
+        " scale-down-delay panic-window-percentage panic-threshold-percentage"
+    ),
+    "nomad": (
+        "enabled type min max cooldown cooldown_on_scale_up evaluation_interval on_check_error check.source check.query"
+        " check.query_window check.query_window_offset check.group check.on_error target-value target threshold"
+        " max_scale_up max_scale_down lower_bound upper_bound within_bounds_trigger delta percentage value fixed-value"
+        " pass-through schedule.start schedule.end schedule.duration dry-run"
+    ),
+}
+"""What each product lets its users write, from its reference."""
+PREFIX = {"knative": "autoscaling.knative.dev/", "kube-controller-manager": "--horizontal-pod-autoscaler-"}
+PAGE = {"config-autoscaler": "knative", "kube-controller-manager": "hpa"}
+
+
+@pytest.mark.parametrize("product", FIELDS)
+def test_every_field_of_the_product_is_mapped_or_said_not_to_be(product: str) -> None:
+    page = next(page for page in PAGES if page.stem == PAGE.get(product, product))
+    rows = [line.strip("|").split("|") for line in page.read_text().splitlines() if line.startswith("|")]
+    told = " ".join(re.findall(r"`([^`]+)`", " ".join(cell for row in rows for cell in (row[0], row[2]))))
+    names = [PREFIX.get(product, "") + name for name in FIELDS[product].split()]
+    assert [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?![\w-])", told)] == []

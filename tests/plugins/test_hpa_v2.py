@@ -90,3 +90,36 @@ def test_options_survive_their_own_json() -> None:
     options = hpa_v2.Options.model_validate({**RPS, "behavior": {"scale_up": {"tolerance": "5%"}}})
     dumped = options.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert hpa_v2.Options.model_validate(dumped) == options
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        (10, 10.0), ("10", 10.0), ("1.5", 1.5), ("500m", 0.5), ("1k", 1e3), ("2M", 2e6), ("1G", 1e9), ("64Ki", 65536.0),
+        ("512Mi", 2.0**29), ("1Gi", 2.0**30), (".5", 0.5),
+    ],
+)  # fmt: skip
+def test_targets_are_written_as_kubernetes_writes_amounts(written: str | float, number: float) -> None:
+    metric = hpa_v2.Metric.model_validate({"metric": "rps", "target": written, "request": written})
+    assert (metric.target, metric.request) == (number, number)
+
+
+@pytest.mark.parametrize("written", ["many", "-5", "1 k", "1e3", "5mi", "0", "0m", ""])
+def test_what_is_no_amount_says_how_to_write_one(written: str) -> None:
+    with pytest.raises(ValueError, match=r"not an amount; write it as 100, 1k, 500m or 512Mi|greater than 0"):
+        hpa_v2.Metric.model_validate({"metric": "rps", "target": written})
+
+
+def test_a_rate_counts_from_the_decision_and_not_from_when_its_effect_is_seen() -> None:
+    memory: dict[str, Any] = {}
+    demands = [1]
+    for tick in range(5):
+        demands.append(ask(900.0, demands[-1], memory, 15.0 * tick, behavior={}).to)
+    assert demands == [1, 5, 10, 20, 40, 80]
+
+
+def test_what_somebody_else_changed_counts_from_when_it_is_seen() -> None:
+    memory: dict[str, Any] = {}
+    behavior = {"scale_up": {"policies": [{"type": "Pods", "value": 2, "period": "20s"}]}}
+    assert ask(30.0, 3, memory, 0.0, behavior=behavior).to == 3
+    assert [ask(900.0, 9, memory, at, behavior=behavior).to for at in (15.0, 30.0, 36.0)] == [9, 9, 11]

@@ -1,4 +1,4 @@
-"""`kpa` as a policy: windows of the signal, panic, and zero."""
+"""`kpa` as a policy: its windows, panic, and zero."""
 
 from __future__ import annotations
 
@@ -19,13 +19,45 @@ def ask(values: list[float], demand: int, memory: dict[str, Any], at: float = 0.
     return propose(kpa, service, given, {**OPTIONS, **more}, now=NOW + at, memory=memory)
 
 
+def lived(loads: list[float], ready: int = 1, **more: Any) -> tuple[Any, dict[str, Any]]:
+    """A sample each second; the last proposal, and what is remembered."""
+    memory: dict[str, Any] = {"panic": [None, 0], "wishes": []}
+    proposal = None
+    for second, load in enumerate(loads):
+        proposal = ask([load], ready, memory, float(second), **more)
+    return proposal, memory
+
+
+@pytest.mark.parametrize(
+    ("loads", "said"),
+    [
+        pytest.param([10.0] * 60, "10 rps calm, 10 hasty", id="even"),
+        pytest.param([10.0] * 58 + [70.0], "11.0169 rps calm, 20 hasty", id="one of six seconds"),
+        pytest.param([10.0] * 100 + [70.0] * 6, "16 rps calm, 70 hasty", id="six of sixty"),
+        pytest.param([500.0] + [10.0] * 60, "10 rps calm, 10 hasty", id="what is as old as the window is out"),
+    ],
+)
+def test_windows_are_exact_to_the_second(loads: list[float], said: str) -> None:
+    proposal, memory = lived(loads, panic_threshold=1000)
+    assert proposal.reason.startswith(said)
+    assert len(memory["seconds"]) <= 3 * 60
+
+
+def test_samples_of_the_same_second_are_one_and_the_same_sample_is_none() -> None:
+    memory: dict[str, Any] = {"panic": [None, 0], "wishes": []}
+    for load, at in ((10.0, 0.0), (30.0, 0.5), (30.0, 0.5), (50.0, 1.0)):
+        proposal = ask([load], 1, memory, at, panic_threshold=1000)
+    assert proposal.reason.startswith("35 rps calm")
+
+
 def test_calm_it_follows_the_long_mean() -> None:
-    assert ask([20.0] * 30, 1, {"panic": [None, 0], "wishes": []}, panic_threshold=1000).to == 2
+    assert lived([0.0] * 30 + [40.0] * 30, panic_threshold=1000)[0].to == 2
 
 
 def test_a_burst_panics_and_does_not_shrink_for_a_window() -> None:
     memory: dict[str, Any] = {}
-    first = ask([10.0] * 26 + [100.0] * 6, 1, memory)
+    ask([10.0], 1, memory, -10)
+    first = ask([100.0], 1, memory)
     assert first.to == 10
     assert first.wake_at == pytest.approx(NOW + 60.001)
     assert ask([10.0] * 30, 10, memory, 30).to == 10

@@ -32,9 +32,9 @@ def test_a_change_starts_the_cooldown_of_its_direction() -> None:
     ask(20.0, 3, memory)
     held = ask(20.0, 6, memory, 10)
     assert isinstance(held, autoscaler.Hold)
-    assert held.wake_at == NOW + 70
+    assert held.wake_at == NOW + 60
     assert ask(5.0, 6, memory, 70).to == 3
-    assert ask(5.0, 3, memory, 80).wake_at == NOW + 380
+    assert ask(5.0, 3, memory, 80).wake_at == NOW + 370
 
 
 def test_without_a_sample_there_is_no_opinion() -> None:
@@ -47,3 +47,17 @@ def test_what_is_on_its_way_is_not_ordered_twice_where_that_is_asked_for(ready: 
     given = [signal("cpu", 100.0)]
     assert propose(nomad_target_value, service, given, options, memory={}).to == 8
     assert propose(nomad_target_value, service, given, options | {"count_starting": True}, memory={}).to == to
+
+
+def test_in_a_group_no_change_is_no_opinion_but_a_cooldown_still_holds() -> None:
+    assert ask(10.0, 3, {}, grouped=True) is None
+    assert ask(5.0, 4, {}, grouped=True).to == 2
+    memory: dict[str, Any] = {}
+    ask(20.0, 3, memory, grouped=True)
+    assert isinstance(ask(10.0, 6, memory, 10, grouped=True), autoscaler.Hold)
+
+
+def test_a_change_that_somebody_else_made_starts_a_cooldown_when_it_is_seen() -> None:
+    memory: dict[str, Any] = {}
+    assert ask(10.0, 3, memory).to == 3
+    assert ask(20.0, 6, memory, 10).wake_at == NOW + 70

@@ -139,7 +139,7 @@ def test_in_the_cooldown_of_a_step_up_only_the_surplus_of_a_larger_one_is_added(
     assert ask(85.0, 12, memory, 120, alarm=ALARM).to == 15
     held = ask(30.0, 12, memory, 130, alarm=ALARM)
     assert isinstance(held, autoscaler.Hold)
-    assert held.wake_at == NOW + 360
+    assert held.wake_at == NOW + 300
     assert ask(30.0, 12, memory, 360, alarm=ALARM).to == 9
 
 
@@ -165,3 +165,14 @@ def test_a_step_up_does_not_wait_for_one_down() -> None:
 def test_forms_that_make_no_sense_are_refused(form: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         step.Options.model_validate({"metric": "cpu", **form})
+
+
+def test_checks_of_a_group_do_not_hold_each_other_back() -> None:
+    high, low = {"above": 70, "trigger": 1, "add": 1}, {"below": 30, "trigger": 1, "add": -1}
+
+    def asked(value: float, **more: Any) -> list[int | None]:
+        found = [ask(value, 4, {}, 0, points={**points, **more}) for points in (high, low)]
+        return [None if one is None else one.to for one in found]
+
+    assert asked(20.0) == [4, 3]
+    assert [asked(value, grouped=True) for value in (20.0, 50.0, 90.0)] == [[None, 3], [None, None], [5, None]]
