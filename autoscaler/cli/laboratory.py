@@ -14,8 +14,9 @@ import typer
 from autoscaler.cli.context import ending, print_json, say, write_output, wrong_usage
 from autoscaler.cli.lab_setting import USUAL, Asked, with_setting
 from autoscaler.cli.options import Json
+from autoscaler.cli.outputs import try_outputs
 from autoscaler.cli.phrases import seconds_of
-from autoscaler.cli.tables import print_pairs, print_rows
+from autoscaler.cli.tables import print_rows
 
 if TYPE_CHECKING:
     from autoscaler.lab.comparison import Comparison, Told
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from autoscaler.lab.traces import Load, Trace
 
 TraceFile = Annotated[
-    Path | None, typer.Option("--trace", metavar="CSV", help="Lines of t_seconds,value in equal steps.")
+    Path | None,
+    typer.Option("--trace", metavar="CSV", help="Lines of t_seconds,value in equal steps; or a generated load's name."),
 ]
 TraceFiles = Annotated[
-    list[Path] | None, typer.Option("--trace", metavar="CSV", help="One trace; may be given again.", show_default=False)
+    list[Path] | None,
+    typer.Option("--trace", metavar="CSV", help="One trace, as for simulate; may be given again.", show_default=False),
 ]
 Traces = Annotated[
     Path | None, typer.Option("--traces", metavar="DIR", help="A directory of traces (default: generated ones).")
@@ -48,7 +51,7 @@ Png = Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("simulate", no_args_is_help=True)(with_setting(_simulate))
-    app.command("compare", no_args_is_help=True)(with_setting(_compare))
+    app.command("compare")(with_setting(_compare))
     app.command("tune", no_args_is_help=True)(with_setting(_tune))
 
 
@@ -65,12 +68,10 @@ def _simulate(
     """Run a policy on a trace and say how well supply followed demand."""
     with ending(as_json=as_json):
         from autoscaler.lab.simulation import run_policy
-        from autoscaler.lab.traces import read_trace
 
-        if trace is None:
-            raise wrong_usage("a trace is needed", "Name a CSV file.", "--trace")
         setting = asked.setting()
-        (load,) = _loads([read_trace(trace)], setting, asked.only, seed)
+        try_outputs(html, png)
+        (load,) = _loads([_trace(trace)], setting, asked.only, seed)
         with _progress() as told:
             run = run_policy(policy, load, setting, _options(with_), progress=lambda share: told(policy, share))
         figures = run.figures()
@@ -81,7 +82,10 @@ def _simulate(
             ]
             print_json({"trace": load.name, "policy": run.policy, "figures": figures, "decisions": decisions})
         else:
-            print_pairs([(name, f"{value:.4g}") for name, value in figures.items()])
+            from autoscaler.lab.page import FIGURES
+
+            said = [[name, f"{value:.4g}", *FIGURES[name]] for name, value in figures.items()]
+            print_rows(["figure", "value", "unit", "what it is"], said)
         _say_unknown([run])
         if html is not None:
             from autoscaler.lab.page import run_page
@@ -101,15 +105,17 @@ def _compare(
     sweep: Annotated[bool, typer.Option("--sweep", help="Also at equal cost: targets from 0.4 to 1.")] = False,
     seed: Noise = None,
     html: Html = None,
+    png: Png = None,
     as_json: Json = False,
 ) -> None:
     """Run several policies on several traces: one table, and a report."""
     with ending(as_json=as_json):
         from autoscaler.lab.comparison import SWEPT, compare
-        from autoscaler.lab.traces import generated, read_trace, traces_in
+        from autoscaler.lab.traces import generated, traces_in
 
         setting = asked.setting()
-        chosen = [read_trace(file) for file in trace or ()] + (traces_in(traces) if traces is not None else [])
+        try_outputs(html, png)
+        chosen = [_trace(file) for file in trace or ()] + (traces_in(traces) if traces is not None else [])
         loads = _loads(chosen or generated(), setting, asked.only, seed)
         with _progress() as told:
             found = compare(loads, policies.split(","), setting, sweep=SWEPT if sweep else (), told=told)
@@ -122,6 +128,10 @@ def _compare(
             from autoscaler.lab.page import comparison_page
 
             write_output(html, comparison_page(found))
+        if png is not None:
+            from autoscaler.lab.plots import means_png, sweep_png
+
+            write_output(png, sweep_png(found) if found.curves else means_png(found))
 
 
 def _tune(
@@ -138,13 +148,10 @@ def _tune(
 ) -> None:
     """Search the options of a policy for those that cost least, judged on parts of the time that they did not see."""
     with ending(as_json=as_json):
-        from autoscaler.lab.traces import read_trace
         from autoscaler.lab.tuning import tune
 
-        if trace is None:
-            raise wrong_usage("a trace is needed", "Name a CSV file.", "--trace")
         setting = asked.setting()
-        (load,) = _loads([read_trace(trace)], setting, asked.only, None)
+        (load,) = _loads([_trace(trace)], setting, asked.only, None)
         pairs = map(_pair, vary or [USUAL_SPACE])
         space = {key: [_value(value) for value in text.split(",")] for key, text in pairs}
         with _progress() as told:
@@ -172,6 +179,16 @@ def _tune(
 
 def _choice_text(choice: Any) -> str:
     return " ".join(f"{name}={value}" for name, value in choice.items())
+
+
+def _trace(given: Path | None) -> Trace:
+    """The trace of a file, or the generated one of that name where there is no such file."""
+    from autoscaler.lab.traces import generated, read_trace
+
+    made = {trace.name: trace for trace in generated()} if given is None or not given.exists() else {}
+    if given is None:
+        raise wrong_usage("a trace is needed", f"Name a CSV file, or one of {', '.join(made)}.", "--trace")
+    return made[str(given)] if str(given) in made else read_trace(given)
 
 
 def _loads(traces: list[Trace], setting: Setting, only: str | None, seed: int | None) -> list[Load]:

@@ -19,6 +19,7 @@ from autoscaler.cli.context import (
     wrong_usage,
 )
 from autoscaler.cli.options import Config, Json, chosen
+from autoscaler.cli.outputs import try_outputs
 from autoscaler.cli.phrases import moment_of, stamp
 from autoscaler.cli.tables import print_pairs, print_rows
 
@@ -58,6 +59,7 @@ def _replay(
 
         if (file is None) == (since is None):
             raise wrong_usage("a recording or a time is needed, not both", "Name a FILE, or --from 2h.")
+        try_outputs(record)
         recorded_with = read_configuration(chosen(context, config))
         states: dict[str, ServiceState] = {}
         if file is not None:

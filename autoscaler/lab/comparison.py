@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from autoscaler.lab import metrics
 from autoscaler.lab.setting import Options, Setting
-from autoscaler.lab.simulation import Run, run_policy
+from autoscaler.lab.simulation import Progress, Run, run_policy
 from autoscaler.lab.traces import Load
 
 SWEPT = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -94,9 +94,9 @@ def compare(
         for policy in policies:
             points = []
             for target in targets:
-                if told is not None:
-                    told(f"{load.name}: {policy} at {target:g}", done / whole)
-                run = run_policy(policy, load, replace(setting, target=target), (options or {}).get(policy))
+                progress = _of_whole(told, f"{load.name}: {policy} at {target:g}", done, whole)
+                given = (options or {}).get(policy)
+                run = run_policy(policy, load, replace(setting, target=target), given, progress=progress)
                 of = run.figures()
                 points.append(Point(target, of["cost"], of["theta_u"]))
                 if target == setting.target:
@@ -109,3 +109,11 @@ def compare(
     if told is not None:
         told("", 1.0)
     return found
+
+
+def _of_whole(told: Told | None, words: str, done: int, whole: int) -> Progress | None:
+    """What tells how far one run is, as a part of all."""
+    if told is None:
+        return None
+    told(words, done / whole)
+    return lambda share: told(words, (done + share) / whole)

@@ -26,14 +26,32 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "flaps_per_hour": ("flaps / h", ".2f"),
 }
 """The figures of a table: what stands above each, and how it is written."""
+FIGURES: Mapping[str, tuple[str, str]] = {
+    "theta_u": ("%", "lack: replicas too few, of those needed"),
+    "theta_o": ("%", "excess: replicas too many, of those needed"),
+    "tau_u": ("%", "of the time lacking"),
+    "tau_o": ("%", "of the time with too many"),
+    "upsilon": ("%", "of the minutes supply and demand did not move the same way"),
+    "slo": ("%", "of the seconds a queue would take over a second to empty"),
+    "lost": ("%", "of the load came above what was there"),
+    "cost_hours": ("h", "replica hours, starting ones too"),
+    "cost": ("", "times that of the cheapest plan that never lacks"),
+    "changes_per_hour": ("1/h", "changes of the number of replicas"),
+    "flaps_per_hour": ("1/h", "an up and a down within ten minutes, either order"),
+}
+"""All figures of a run: the unit of each, and what it is."""
 
 _STYLE = """
-:root { color-scheme: light; --ink: #24303c; --soft: #66737f; --line: #dde3e8; --good: #1f6f43; --bad: #d1372c; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 76rem; margin: 2.5rem auto;
-  padding: 0 1.5rem; }
+:root { color-scheme: light dark; --paper: #fff; --ink: #24303c; --soft: #66737f; --line: #dde3e8; --good: #1f6f43; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #14181c; --ink: #dbe2e8; --soft: #93a1ad; --line: #323b43; --good: #63c08d; }
+  img { filter: invert(.92) hue-rotate(180deg); }
+}
+body { font: 15px/1.5 system-ui, sans-serif; background: var(--paper); color: var(--ink); max-width: 76rem;
+  margin: 2.5rem auto; padding: 0 1.5rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; }
 p.soft, figcaption, small { color: var(--soft); } figure { margin: 1rem 0; } img { max-width: 100%; display: block; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 td:nth-last-child(1), td:nth-child(2) { white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } td:first-child, th:first-child, td.text, th.text { text-align: left; }
@@ -63,7 +81,7 @@ def run_page(run: Run) -> str:
         *([] if end - start >= len(run.ready) else ["<h2>The worst hour</h2>", _picture(hour, caption)]),
         _decisions(run.decisions),
         "<h2>All figures</h2>",
-        _table(["", *(head for head, _ in COLUMNS.values())], [[run.policy, *_cells(figures)]]),
+        _table(["figure", "value", "unit", "what it is"], [[n, f"{figures[n]:.4g}", *FIGURES[n]] for n in FIGURES]),
     ]
     return _page(f"{run.policy} on {run.load.name}", body)
 
@@ -83,7 +101,7 @@ def comparison_page(found: Comparison) -> str:
         )
         body += ["<h2>Lack over cost</h2>", _picture(plots.sweep_png(found), caption)]
     for trace, runs in found.runs.items():
-        inside = "".join(_picture(plots.run_png(run), "") for run in runs.values())
+        inside = "".join(_picture(plots.run_png(run), "", f"{run.policy} on {trace}") for run in runs.values())
         body.append(f"<details><summary>{_text(trace)}</summary>{inside}</details>")
     return _page("Policies compared", body)
 
@@ -136,12 +154,13 @@ def _table(
             f"<td{_kind(i, heads, (marks or {}).get((number, i), ''))}>{_text(cell)}</td>" for i, cell in enumerate(row)
         )
         lines.append(f"<tr{' class=first' if number in begins else ''}>{cells}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
 
 
 def _kind(column: int, heads: Sequence[str], mark: str = "") -> str:
     kinds = [mark] if mark else []
-    if heads[column] in {"policy", "reason", "guards", "at"}:
+    if heads[column] in {"policy", "reason", "guards", "at", "unit", "what it is"}:
         kinds.append("text")
     return f' class="{" ".join(kinds)}"' if kinds else ""
 
@@ -159,15 +178,16 @@ def _decisions(decisions: Sequence[Decision]) -> str:
     return f"<details open><summary>{len(decisions)} decisions and their reasons</summary>{note}{table}</details>"
 
 
-def _picture(png: bytes, caption: str) -> str:
+def _picture(png: bytes, caption: str, says: str = "") -> str:
     source = base64.b64encode(png).decode()
     words = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{_text(caption)}" src="data:image/png;base64,{source}">{words}</figure>'
+    return f'<figure><img alt="{_text(caption or says)}" src="data:image/png;base64,{source}">{words}</figure>'
 
 
 def _page(title: str, body: Iterable[str]) -> str:
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>{_text(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
 

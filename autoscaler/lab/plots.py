@@ -105,7 +105,7 @@ def run_png(run: Run, start_s: float = 0.0, end_s: float | None = None) -> bytes
         levels = np.array([bound for _, bound in bounds[::step]]) / run.load.capacity
         upper.plot(times, levels, color=BOUND, linewidth=0.8, linestyle=(0, (4, 2)), label="bound of the forecast")
     upper.set_ylabel("replicas", color=INK, fontsize=9)
-    upper.set_ylim(bottom=0, top=1.12 * max(float(ready.max(initial=1)), float(demand.max(initial=1)), 1.0))
+    upper.set_ylim(bottom=0, top=1.12 * max(float(paid.max(initial=1)), float(demand.max(initial=1)), 1.0))
     upper.set_xlim(0, (end - begin) / unit)
     if (begin, end) == (0, len(run.ready)):
         figures = run.figures()
@@ -129,6 +129,7 @@ def run_png(run: Run, start_s: float = 0.0, end_s: float | None = None) -> bytes
     lower.set_ylabel("decided", color=INK, fontsize=8)
     lower.set_xlabel(name, color=INK, fontsize=9)
     for axes in (upper, lower):
+        axes.yaxis.get_major_locator().set_params(integer=True)
         _dress(axes)
     return _png(figure)
 
@@ -142,8 +143,10 @@ def worst_window(run: Run, seconds: int = 3600) -> tuple[float, float]:
     if not lacking.any():
         lacking = np.abs(np.diff(run.load.per_second, prepend=run.load.per_second[0]))
     sums = np.cumsum(lacking)
-    end = int(np.argmax(sums[seconds:] - sums[:-seconds])) + seconds
-    return float(end - seconds), float(end)
+    within = sums[seconds:] - sums[:-seconds]
+    worst = np.flatnonzero(within >= within.max())
+    begin = int(worst[len(worst) // 2])  # of windows that hold the same, the one that has it in the middle
+    return float(begin), float(begin + seconds)
 
 
 def sweep_png(found: Comparison) -> bytes:

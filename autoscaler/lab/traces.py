@@ -53,14 +53,17 @@ def read_trace(path: Path) -> Trace:
     """The trace of a file. Raises `ConfigurationError` that names the line which cannot be read."""
 
     def wrong(line: int, what: str) -> ConfigurationError:
-        remedy = "A trace has lines of `t_seconds,value` in equal steps, after comments (#) and those words, if any."
+        remedy = (
+            "A trace has lines of `t_seconds,value` in equal steps, after comments (#) and a line of heads, if any."
+        )
         return ConfigurationError([Problem("trace", what, remedy, line, str(path))])
 
     header: dict[str, str] = {}
     times: list[float] = []
     values: list[float] = []
+    headed = False
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise wrong(0, f"cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
     for number, line in enumerate(lines, start=1):
@@ -69,7 +72,10 @@ def read_trace(path: Path) -> Trace:
             header[key.strip()] = said.strip()
             continue
         row = next(csv.reader([line]), [])
-        if not row or row[0].strip() == "t_seconds":
+        if not "".join(row).strip():
+            continue
+        if not times and not headed and len(row) > 1 and not any(map(_is_number, row)):
+            headed = True
             continue
         try:
             at, value = float(row[0]), float(row[1])
@@ -87,6 +93,14 @@ def read_trace(path: Path) -> Trace:
         raise wrong(0, f"the step before t_seconds {times[int(uneven[0]) + 1]:g} is not {steps[0]:g}")
     zero = header.get("min_replicas") == "0"
     return Trace(header.get("name") or path.stem, float(steps[0]), np.array(values), zero)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def load_of(

@@ -31,6 +31,8 @@ def propose(signals):
         return autoscaler.Scale(math.ceil(load / 40), f"{load:.0f} & <so>")
 """
 
+FIGURES = dict.fromkeys(page.FIGURES, 1.0)
+
 
 def a_load(name: str = "made", minutes: int = 60) -> lab.Load:
     wave = 3 + 2 * np.sin(np.arange(minutes) / 6)
@@ -161,8 +163,10 @@ def test_compare_on_the_command_line(trace: Path, mine: Path) -> None:
     assert "LOAD" in result.stdout
     assert "geometric mean" in result.stdout
     assert "at equal cost hpa_v2 lacks" in result.stderr
-    result = CliRunner().invoke(app, [*given, "--json"])
+    png = trace.parent / "compared.png"
+    result = CliRunner().invoke(app, [*given, "--json", "--png", str(png)])
     assert set(json.loads(result.stdout)["figures"]["shop"]) == {"hpa_v2", "target_value", str(mine)}
+    assert png.read_bytes().startswith(b"\x89PNG")
 
 
 def test_tune_on_the_command_line(trace: Path) -> None:
@@ -184,6 +188,7 @@ def test_tune_on_the_command_line(trace: Path) -> None:
         pytest.param(["simulate", "--trace", "x", "--html", "no/x"], "no/x: cannot be written", id="no place"),
         pytest.param(["simulate", "--trace", "x", "--png", "no/x"], "Name another file.", id="no place for a picture"),
         pytest.param(["simulate", "--trace", "x", "--with", "lack_cost"], "no KEY=VALUE", id="no value"),
+        pytest.param(["tune", "--trace", "x", "--vary", "target=a"], "target: 'a' is no number", id="no number"),
     ],
 )
 def test_wrong_usage_says_what_to_do(
@@ -266,3 +271,95 @@ def test_a_file_that_is_named_as_a_directory_of_traces_is_told_apart(trace: Path
     result = CliRunner().invoke(app, ["compare", "--traces", str(trace), "--policies", "hpa_v2"])
     assert result.exit_code == 2
     assert "is a file. Name it with --trace." in result.stderr
+
+
+def test_the_worst_hour_shows_what_came_before_and_after() -> None:
+    load = lab.Load("made", np.concatenate((np.full(9000, 50.0), np.full(60, 500.0), np.full(9000, 50.0))), 50.0, 1)
+    start, end = plots.worst_window(lab.simulate("target_value", load, lab.Setting()))
+    assert end - start == 3600
+    assert start + 1200 < 9000 < end - 1200
+
+
+def test_a_report_is_for_dark_and_small_screens_and_says_every_figure() -> None:
+    run = lab.simulate("target_value", a_load(), lab.Setting())
+    text = page.run_page(run)
+    assert "prefers-color-scheme: dark" in text
+    assert '<meta name="viewport"' in text
+    assert set(page.FIGURES) == set(run.figures())
+    assert all(words in text for _, words in page.FIGURES.values())
+    assert 'alt=""' not in page.comparison_page(lab.compare([a_load()], ["hpa_v2"], lab.Setting()))
+
+
+def test_figures_are_printed_with_their_units_and_what_they_are(trace: Path) -> None:
+    result = CliRunner().invoke(app, ["simulate", "--trace", str(trace), "--policy", "hpa_v2"])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["FIGURE", "VALUE", "UNIT", "WHAT", "IT", "IS"]
+    assert lines[1].startswith("theta_u ")
+    assert lines[1].endswith("lack: replicas too few, of those needed")
+
+
+def test_a_generated_load_is_a_trace_by_its_name_unless_a_file_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["simulate", "--trace", "stairs", "--policy", "target_value", "--only", "20m", "--json"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["trace"] == "stairs"
+    (tmp_path / "stairs").write_text("# name: mine\n0,1\n60,2\n")
+    assert json.loads(CliRunner().invoke(app, given).stdout)["trace"] == "mine"
+    result = CliRunner().invoke(app, ["simulate", "--policy", "target_value"])
+    assert "Name a CSV file, or one of diurnal, ramp," in result.stderr
+
+
+def test_a_comparison_needs_no_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def compare(loads: list[lab.Load], policies: list[str], setting: lab.Setting, **_: object) -> lab.Comparison:
+        asked.append([load.name for load in loads])
+        return lab.Comparison(setting, tuple(policies), {"a": dict.fromkeys(policies, FIGURES)})
+
+    monkeypatch.setattr("autoscaler.lab.comparison.compare", compare)
+    result = CliRunner().invoke(app, ["compare"])
+    assert result.exit_code == 0, result.output
+    assert asked == [[trace.name for trace in lab.generated()]]
+
+
+@pytest.mark.parametrize("command", ["simulate", "compare"])
+def test_a_report_that_cannot_be_written_is_said_before_anything_runs(
+    command: str, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("autoscaler.lab.comparison.compare", never)
+    monkeypatch.setattr("autoscaler.lab.simulation.run_policy", never)
+    nowhere = tmp_path / "nowhere" / "report.html"
+    result = CliRunner().invoke(app, [command, "--trace", str(trace), "--html", str(nowhere)])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"autoscaler: {nowhere}: cannot be written (No such file or directory). Name another file.\n"
+    )
+
+
+def test_a_run_that_fails_leaves_no_empty_report_and_spares_the_last_one(trace: Path, tmp_path: Path) -> None:
+    new, old = tmp_path / "new.html", tmp_path / "old.html"
+    old.write_text("before")
+    for file in (new, old):
+        given = ["simulate", "--trace", str(trace), "--policy", "target_value", "--with", "tolerance=x"]
+        assert CliRunner().invoke(app, [*given, "--html", str(file)]).exit_code == 2
+    assert not new.exists()
+    assert old.read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["time,requests\n0,5\n60,6\n", "\ufefft_seconds,value\r\n0,5\r\n\r\n60,6\r\n", "# c\n0, 5\n60, 6\n"],
+    ids=["other heads", "as a spreadsheet writes it", "spaces"],
+)
+def test_a_trace_is_read_as_people_have_it(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "some.csv"
+    file.write_text(text, encoding="utf-8", newline="")
+    found = lab.read_trace(file)
+    assert (found.step_s, found.values.tolist()) == (60.0, [5.0, 6.0])

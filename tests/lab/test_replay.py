@@ -82,6 +82,13 @@ def test_a_recording_is_the_topics_in_a_file(lived: Project, tmp_path: Path) -> 
     assert len(read_recording(file).arrivals) == direct["events"]
 
 
+def test_a_recording_that_cannot_be_written_is_said_before_anything_is_read(lived: Project, tmp_path: Path) -> None:
+    file = tmp_path / "nowhere" / "recording.jsonl"
+    result = lived.call("replay", "--from", "1h", "--record", str(file))
+    assert result.exit_code == 2
+    assert result.stderr == (f"autoscaler: {file}: cannot be written (No such file or directory). Name another file.\n")
+
+
 def test_events_as_the_audit_prints_them_are_a_recording(tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     event = {
