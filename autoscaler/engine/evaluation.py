@@ -98,7 +98,11 @@ def stimulus_for(
     if _stands(state, settings, wish):
         return None
     covered = zero = None
-    if wish is not None and wish.to < state.asking:
+    if wish is not None and wish.to < state.asking and not judge.metrics:
+        # Policies that look at no metric, such as `cron` alone: nothing is unknown, and no sample is to be waited for.
+        sampled, covered = True, judge.judged_since
+        zero = idle_since(settings.route, judge.signals, covered)
+    elif wish is not None and wish.to < state.asking:
         covered, zero = judge.signals.coverage(judge.metrics, at, scaling.max_age_s)
         # Samples read again after a take-over cover a time whose wishes nobody remembers.
         covered = None if covered is None else max(covered, judge.judged_since)

@@ -87,6 +87,16 @@ def test_a_policy_with_an_idle_time_does_not_stop_before_known_zeros() -> None:
     assert demands == [1, 1, 1, 1, 0, 0]
 
 
+@pytest.mark.parametrize("minimum", [0, 2])
+def test_cron_alone_shrinks_after_its_window_though_it_looks_at_no_metric(minimum: int) -> None:
+    windows = [{"start": "0 8 * * *", "end": "0 18 * * *", "replicas": 6}]
+    drive = lab.stepper("cron", {"windows": windows}, minimum=minimum)
+    begin, end = 17.5 * 3600, 18 * 3600
+    demands = {t: drive.step(t, math.nan, 6, 0) for t in range(int(begin), end + 900, 15)}
+    assert {demand for t, demand in demands.items() if t < end + 300} == {6}
+    assert demands[end + 315] == minimum
+
+
 def test_keda_stops_after_its_own_cooldown() -> None:
     drive = lab.stepper("keda", capacity=50, target=1.0)
     assert drive.step(0.0, 100.0, 2, 0) == 2
