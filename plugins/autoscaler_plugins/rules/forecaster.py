@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 
 from autoscaler_plugins.rules import headroom
 from autoscaler_plugins.rules.errors import Errors, code_of, replicas_of
+from autoscaler_plugins.rules.hours import CELL_S as MINUTE_S
+from autoscaler_plugins.rules.hours import Hours
+from autoscaler_plugins.rules.rises import Rises
 
 MODELS = ("now", "quick", "level", "season")
 KEPT = 5
@@ -37,9 +40,10 @@ ALLOWED = 0.03
 BRIDGED_S = 60.0
 FORGET_NOISE = 0.95
 FORGET = 0.99
-FORGET_RISE = 0.98
-TRUSTED = 0.8
-"""How much nearer the mark a rise that goes on has to be than one that stays: noise looks a little like it, too."""
+NEAR = 1.03
+"""Of a bound: a load that exceeds it by less is within it, as services keep so much over it anyway."""
+SETTLED_MIN = headroom.ERRORS_MIN
+"""Forecasts that have to be known before another model than `now` is chosen: of fewer, chance chooses."""
 SURPRISE = 2.0
 """A load so many times as far over the forecast as its bound is a surprise: of a normal error, one in 50,000."""
 SURPRISE_LEAST = 0.1
@@ -47,6 +51,7 @@ SURPRISE_LEAST = 0.1
 HOUR_S = 3600.0
 UNTRIED_LOSS = 1e9
 _COUNT = len(MODELS)
+_SEASON = MODELS.index("season")
 _LOOKED_AT = 4
 """What a forecast is kept with: slot when it is due, steps ahead, best model, level of the load."""
 _PENDING = _LOOKED_AT + 2 * _COUNT
@@ -93,6 +98,7 @@ class Forecaster:
         "errors",
         "growth",
         "hits",
+        "hours",
         "least",
         "level",
         "looked_ahead",
@@ -126,7 +132,8 @@ class Forecaster:
         self.losses: dict[int, list[float]] = {}
         self.pending: list[Pending] = []
         self.hits = self.settled = 0
-        self.rises = (0.0, 0.0)
+        self.rises = Rises()
+        self.hours = Hours()
         self.outlook = math.inf
         self.surprised = -1
 
@@ -139,11 +146,7 @@ class Forecaster:
         steps = min(steps, HORIZON_MAX)
         here = headroom.bucket(load, self.capacity)
         expected = self._expected(load, steps)
-        losses = self._losses_at(here)
-        best = 0  # which always forecasts
-        for model in range(1, _COUNT):
-            if losses[model] < losses[best] and expected[model] == expected[model]:
-                best = model
+        best = self._best(here, expected)
         likely = expected[best]
         if slot % -(-steps // KEPT):
             bound = self.errors[best].bound(likely)
@@ -154,12 +157,23 @@ class Forecaster:
                 self.pending = pending = [entry for entry in pending if entry[0] <= due]
             pending.append((due, steps, best, here, expected, bounds))
         coverage = self.hits.bit_count() / self.settled if self.settled else 1.0
-        stays, goes_on = self.rises  # a trend is shown before it is trusted
-        trend = expected[1] if goes_on < TRUSTED * stays and expected[1] > load else load
+        trend = self.rises.trend(load, expected[1])
+        if best == _SEASON and self.hours.lag:
+            trend = max(trend, likely)
         if load > self.outlook:
             self.surprised = slot + steps
         self.outlook = likely + SURPRISE * max(bound - likely, SURPRISE_LEAST * likely)
         return Forecast(MODELS[best], likely, bound, trend, coverage, self.settled, slot < self.surprised)
+
+    def _best(self, level: int, expected: tuple[float, ...]) -> int:
+        """The model that has done best at this level of load; what comes back by the clock is not forgotten between."""
+        best = 0  # which always forecasts
+        if self.settled >= SETTLED_MIN:
+            losses = self._losses_at(level)
+            for model in range(1, _COUNT):
+                if losses[model] < losses[best] and expected[model] == expected[model]:
+                    best = model
+        return _SEASON if self.hours.lag and expected[_SEASON] > expected[best] else best
 
     def _take(self, slot: int, load: float) -> None:
         """Add the load of a period to what is kept of the past."""
@@ -180,6 +194,7 @@ class Forecaster:
         else:
             self._close_cell(index)
             self.cell = (index, load, 1)
+        self.hours.note(int(slot * self.period_s // MINUTE_S), load / self.capacity)
 
     def _pass_over(self, slot: int, load: float) -> None:
         """Periods without a sample: a line where they are few, as when samples come out of step; else unknown."""
@@ -235,10 +250,17 @@ class Forecaster:
             newest = recent[-self.width :].tolist()
             quick = max(headroom.honest_trend(newest, steps, math.sqrt(self.noise), allowed), least)
         growth = self.growth
-        if growth == growth:  # noqa: PLR0124 - a number
+        if self.hours.lag:
+            season = max(self._by_the_clock(steps), least)
+        elif growth == growth:  # noqa: PLR0124 - a number
             last = recent[-LAST_SAMPLES:]
             season = max(sum(last) / len(last) * growth, least)
         return max(least, load), quick, self.level, season
+
+    def _by_the_clock(self, steps: int) -> float:
+        slot, period_s = self.slot or 0, self.period_s
+        first, last = ((slot + ahead) * period_s // MINUTE_S for ahead in (1, steps))
+        return self.capacity * self.hours.expected(int(first), int(last))
 
     def _losses_at(self, level: int) -> list[float]:
         """How each model has done at this level of load, or else at the nearest one."""
@@ -267,13 +289,9 @@ class Forecaster:
         self.losses[here] = learnt
         now, quick = expected[0], expected[1]
         if quick > now:  # how far off it was that a rise stays where it is, and that it goes on
-            stays, goes_on = self.rises
-            self.rises = (
-                FORGET_RISE * stays + abs(seen - now) / capacity,
-                FORGET_RISE * goes_on + abs(seen - quick) / capacity,
-            )
+            self.rises.note(now / capacity, quick / capacity, seen / capacity)
         hour, bits = _an_hour(self.period_s, steps)
-        self.hits = (self.hits << 1 | (seen <= bounds[best])) & bits
+        self.hits = (self.hits << 1 | (seen <= NEAR * bounds[best])) & bits
         self.settled = min(self.settled + 1, hour)
 
     def saved(self) -> str:
@@ -288,22 +306,33 @@ class Forecaster:
         counts = array("q", [slot, self.slot is not None, self.settled, self.surprised])
         counts.extend(n for errors in self.errors for n in (len(errors.codes), errors.place))
         codes = b"".join(_bytes_of(errors.codes) + errors.levels for errors in self.errors)
-        state = array("d", [self.noise, self.outlook, *self.rises, *self.cell])
+        stays, *between, goes_on = self.rises.off
+        state = array("d", [self.noise, self.outlook, stays, goes_on, *self.cell])
         day = self.day if any(self.day) else array("H")
-        parts = (_bytes_of(part) for part in (counts, state, day, self.recent, self.cells, losses, pending))
-        return ":".join([f"{self.hits:x}", *map(_text_of, (codes, *parts))])
+        tried, minutes = self.hours.saved()
+        more = array("d", between)
+        parts = (
+            _bytes_of(part) for part in (counts, state, day, self.recent, self.cells, losses, pending, more, tried)
+        )
+        return ":".join([f"{self.hits:x}", *map(_text_of, (codes, *parts, minutes))])
 
     @classmethod
     def restored(cls, saved: str, capacity: float, period_s: float, q: float) -> Forecaster:
         """The forecaster that was saved."""
         it = cls(capacity, period_s, q)
-        hits, codes_text, counts_text, state, day, recent, cells, losses, pending = saved.split(":")
+        hits, codes_text, counts_text, state, day, recent, cells, losses, pending, *more = saved.split(":")
         slot, begun, it.settled, it.surprised, *sizes = _array_of("q", counts_text)
         it.slot = slot if begun else None
         it.recent = _array_of("f", recent)
         it.cells = _array_of("f", cells)
         it.noise, it.outlook, stays, goes_on, at_cell, total, count = _array_of("d", state)
-        it.rises, it.cell = (stays, goes_on), (int(at_cell), total, int(count))
+        it.cell = int(at_cell), total, int(count)
+        if more:
+            between, tried, minutes = more
+            it.rises = Rises.restored(stays, goes_on, _array_of("d", between))
+            it.hours = Hours.restored(_array_of("d", tried), base64.b64decode(minutes))
+        else:  # of a version that kept less
+            it.rises = Rises.restored(stays, goes_on, ())
         if day:
             it.day = _array_of("H", day)
         it.losses = _losses_of(_array_of("f", losses))
