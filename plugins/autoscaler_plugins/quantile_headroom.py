@@ -20,7 +20,17 @@ from pydantic import Field
 
 import autoscaler
 from autoscaler_plugins.rules import headroom, hpa, idleness
-from autoscaler_plugins.rules.fields import Duration, Finite, Name, NotNegative, Positive, Ratio, Strict, bounded
+from autoscaler_plugins.rules.fields import (
+    REPLICAS_MAX,
+    Duration,
+    Finite,
+    Name,
+    NotNegative,
+    Positive,
+    Ratio,
+    Strict,
+    bounded,
+)
 from autoscaler_plugins.rules.forecaster import Forecast, Forecaster
 
 LOG_MAX = 16
@@ -46,9 +56,9 @@ class Options(Strict):
     known zeros before the last replica stops; with ``idle_max`` only until pauses are learnt: then as long as 99 of 100
     of them lasted, at most that. ``startup``: of a replica, until it is learnt. ``lag``, ``window``: how
     late the metric comes, and over what it is a mean. ``slack``, ``margin_up``, ``margin_down``: kept over a bound,
-    over a need to grow to, and over one to shrink to, there at most ``margin_down_max`` replicas. ``tolerance``: what a
-    plain target may be off where it rules, as that of `hpa_v2`. ``hold``,
-    ``guard_hold``: how long a need, and a cap, is kept beside the service's own ``down_window``."""
+    over a need to grow to, and over one to shrink to, there at most ``margin_down_max`` replicas or a 25th of the need.
+    ``tolerance``: what a plain target may be off where it rules, as that of `hpa_v2`. ``hold``, ``guard_hold``: how
+    long a need, and a cap, is kept beside the service's own ``down_window``."""
 
     metric: Name
     per_replica: Positive
@@ -63,7 +73,7 @@ class Options(Strict):
     slack: Share = 0.03
     margin_up: Share = 0.03
     margin_down: Share = 0.10
-    margin_down_max: NotNegative = 0.75
+    margin_down_max: NotNegative = 1.0
     tolerance: Share = 0.1
     hold: Annotated[Duration, Field(ge=0, le=7200)] = 600.0
     guard_hold: Annotated[Duration, Field(ge=0, le=7200)] = 0.0
@@ -99,6 +109,8 @@ def propose(
         return None
     if load < 0:
         return autoscaler.Hold(f"{load:.6g} {options.metric} is no load")
+    most = REPLICAS_MAX * options.per_replica
+    load = min(load, most)
     slot = math.floor(now / options.period)
     if "slot" in memory and (slot - memory["slot"]) * options.period > SILENT_S + options.period:
         memory.pop("zero", None)  # silence is no known zero
@@ -106,7 +118,7 @@ def propose(
         forecast = Forecast(*memory["now"])
     else:
         mean = signal.mean(options.period)
-        forecast = advanced(service, slot, load if mean is None else mean, options, memory)
+        forecast = advanced(service, slot, load if mean is None else min(mean, most), options, memory)
         memory["now"], memory["slot"], memory["bound"] = list(forecast), slot, forecast.bound
     wake_at = (slot + 1) * options.period if load else None
     kept = ""
@@ -178,14 +190,16 @@ def noted(memory: dict[str, Any], name: str, slot: int, value: float, keep_slots
 
 
 def note_starts(service: autoscaler.ServiceFacts, now: float, memory: dict[str, Any]) -> None:
-    """Keep how long replicas took from being wanted to being ready."""
+    """Keep how long replicas took from being wanted, at the look before that at which they are, to being seen ready."""
+    wanted_at = max(memory.get("looked", now), now - SILENT_S)
+    memory["looked"] = now
     demand, ready = memory.get("demand"), memory.get("ready", service.ready)
     if demand == service.demand and ready == service.ready:
         return
     starts: list[list[Any]] = memory.pop("starts", [])
     more = service.demand - (service.demand if demand is None else demand)
     if more > 0:
-        starts.append([now, more])
+        starts.append([wanted_at, more])
     else:
         take(starts, -more, newest=True)
     took = memory.pop("took", [])

@@ -26,6 +26,9 @@ UNTRIED_FACTOR = 1.4
 """Headroom of a forecast of which nothing is known yet."""
 LOAD_MIN = 0.02
 """Of a replica: the least that is forecast, as buckets are logarithmic."""
+LARGE = 0.04
+"""Of a need: what is kept at least before shrinking to it, up to ``Margins.down``, as the noise of large services moves
+them by more than a replica."""
 COUNT_MAX = 1000
 """Beyond so many samples a line goes through all that there are."""
 
@@ -35,8 +38,8 @@ class Margins:
     """``guard``: the share of a replica that a plain target would aim at. ``slack``: kept over the bound.
 
     ``up``, ``down``: kept over a need before growing to it, and before shrinking to it; the latter is at most
-    ``down_max`` replicas, as whole replicas give a large service room by themselves. ``tolerance``: where the plain
-    target rules, what it may be off before the count is changed.
+    ``down_max`` replicas, or `LARGE` of the need, as whole replicas give a service room by themselves.
+    ``tolerance``: where the plain target rules, what it may be off before the count is changed.
     """
 
     guard: float = 0.7
@@ -175,7 +178,8 @@ def size(have: int, need: float, cap: float, highest: tuple[float, float], margi
         if need >= cap and cap <= (1 + margins.tolerance) * have:
             return have
         return whole(min((1 + margins.up) * need, cap))
-    keep = min(highest[0] + min(margins.down * highest[0], margins.down_max), highest[1])
+    needed = highest[0]
+    keep = min(needed + min(margins.down * needed, max(margins.down_max, LARGE * needed)), highest[1])
     if margins.tolerance and keep >= highest[1] >= (1 - margins.tolerance) * have:
         return have
     return min(have, max(1, whole(keep)))
