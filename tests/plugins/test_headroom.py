@@ -43,3 +43,9 @@ def test_a_slope_that_noise_may_have_made_is_taken_back() -> None:
 @pytest.mark.parametrize("replicas", [-300.0, -1.5, -0.01, 0.0, 0.004, 0.7, 12.0, 5000.0])
 def test_codes_are_read_back(replicas: float) -> None:
     assert replicas_of(code_of(replicas)) == pytest.approx(replicas, rel=3e-4, abs=5e-6)
+
+
+def test_cost_of_lack_is_the_quantile() -> None:
+    options = {"metric": "rps", "per_replica": 50}
+    assert quantile_headroom.Options.model_validate(options).q == headroom.Q
+    assert quantile_headroom.Options.model_validate({**options, "lack_cost": 9}).q == 0.9

@@ -391,11 +391,6 @@ def test_memory_of_days_stays_small() -> None:
     assert again.saved() == forecaster.saved()
 
 
-def test_cost_of_lack_is_the_quantile() -> None:
-    assert quantile_headroom.Options.model_validate(OPTIONS).q == headroom.Q
-    assert quantile_headroom.Options.model_validate({**OPTIONS, "lack_cost": 9}).q == 0.9
-
-
 def test_options_survive_their_own_json() -> None:
     options = quantile_headroom.Options.model_validate({**OPTIONS, "guard": "65%", "idle": "30m"})
     dumped = options.model_dump(mode="json", by_alias=True, exclude_none=True)
