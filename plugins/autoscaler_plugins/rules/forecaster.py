@@ -26,8 +26,7 @@ MODELS = ("now", "quick", "level", "season")
 KEPT = 5
 """Forecasts in a horizon that are remembered until what they forecast is known: they overlap, and more of them say
 little more."""
-RECENT_MAX = 128
-HORIZON_MAX = RECENT_MAX - 8
+HORIZON_MAX = 120
 TREND_S = 120.0
 CELL_S = 120.0
 DAY_CELLS = 720
@@ -144,6 +143,9 @@ class Forecaster:
         while pending and pending[0][0] <= slot:
             self._learn(pending.pop(0))
         steps = min(steps, HORIZON_MAX)
+        longest = max(self.width, steps, pending[0][1] if pending else 0)
+        if len(self.recent) > longest:
+            del self.recent[:-longest]
         here = headroom.bucket(load, self.capacity)
         expected = self._expected(load, steps)
         best = self._best(here, expected)
@@ -182,8 +184,6 @@ class Forecaster:
         self.slot = slot
         recent = self.recent
         recent.append(load)
-        if len(recent) > RECENT_MAX:
-            del recent[:-RECENT_MAX]
         if len(recent) > 2:  # noqa: PLR2004 - a second difference takes three, and of white noise has six variances
             seen = (recent[-3] - 2 * recent[-2] + recent[-1]) ** 2 / 6
             self.noise = seen if self.noise < 0 else FORGET_NOISE * self.noise + _LEARN_NOISE * seen

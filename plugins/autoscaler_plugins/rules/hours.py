@@ -1,4 +1,4 @@
-"""What comes back every hour, or every two or three: jobs that a clock starts. Used by `quantile_headroom`. Pure.
+"""What comes back every hour, or every two: jobs that a clock starts. Used by `quantile_headroom`. Pure.
 
 Clocks start jobs at minutes of the hour, so whatever their period, most of them come back after one of a few lags. A
 ring holds the mean load of each minute. Once a minute each lag is tried: was the load of so long ago, grown as the
@@ -18,8 +18,8 @@ from array import array
 CELL_S = 60.0
 HOUR = 60
 """Cells."""
-LAGS = (HOUR, 2 * HOUR, 3 * HOUR)
-"""Half an hour comes back after one, 90 minutes after three."""
+LAGS = (HOUR, 2 * HOUR)
+"""Half an hour comes back after one, 40 minutes after two. A longer ring does not fit into what a service may take."""
 CELLS = LAGS[-1] + HOUR
 """As far as the longest lag of the first minute of the hour that growth is reckoned on."""
 NEAR = 2
