@@ -97,10 +97,10 @@ class Evaluator:
             self._fired_at = max(self._fired_at, at)
 
     def ask_if_due(self, service: str, settings: ServiceSettings, now: float) -> None:
-        """Evaluate the service without a new sample where a step of its rollout waits for that, or where something may
-        have to stand in for a signal that has not come since it is ours."""
+        """Evaluate the service without a new sample where a step of its rollout waits for that, and once since it is
+        ours: something may have to stand in for a signal that does not come, and a policy may go by the clock alone."""
         state = self._conclusion.present(service)
-        if settings.signals and state.revision and service not in self._begun:
+        if settings.policies and state.revision and service not in self._begun:
             self._begun.add(service)
             self._dirty.setdefault(service, False)
         if is_due(state.rollout, settings.update.analysis_patience_s, now):

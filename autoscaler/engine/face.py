@@ -64,6 +64,7 @@ class MemberFace:
         return {
             "service": state.service,
             "desired": state.demand,
+            "asked": state.asking,
             "actual": running,
             "revision": state.revision,
             "phase": state.rollout.phase,

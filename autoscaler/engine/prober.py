@@ -178,6 +178,8 @@ class Prober:
             if self._watched.get(watched.replica_id) is watched:
                 task = loop.create_task(self._probe(watched))
                 self._in_flight.add(task)
+                # One that is cancelled before it begins has no end of its own.
+                task.add_done_callback(self._in_flight.discard)
         self._arm()
 
     async def _probe(self, watched: _Watched) -> None:

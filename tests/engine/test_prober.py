@@ -219,6 +219,16 @@ async def test_a_forgotten_replica_is_neither_asked_nor_reported(prober: Prober,
     assert prober.watched == 0
 
 
+async def test_a_probe_that_has_not_begun_ends_with_the_others() -> None:
+    """Cancelled before its first step, it has no step in which to say that it ended."""
+    prober = Prober(lambda *_: None, time.time)
+    prober.watch(observed("one"), Health(tcp=True), "127.0.0.1:9")
+    prober._launch()
+    assert prober.active == 1
+    await prober.close()
+    assert prober.active == 0
+
+
 async def test_silent_replicas_hold_up_no_more_than_their_slots(reports: Reports) -> None:
     prober = Prober(reports, time.time, concurrency=4)
     health = Health(http="/", every_s=0.2, timeout_s=0.2, failures=3, start_s=10.0)

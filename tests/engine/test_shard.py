@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from autoscaler.core.actions import StopReplica
-from autoscaler.core.settings import Bounds, Scaling
+from autoscaler.core.proposals import Scale
+from autoscaler.core.settings import Bounds, PolicyUse, Scaling
+from autoscaler.core.stimuli import Configured, PolicyVote
 from autoscaler.engine import conclusion as conclusion_module
 from autoscaler.engine import shard as shard_module
 from autoscaler.engine.shard import AHEAD_S
 from autoscaler.ledger.state_codec import decode_state
+from autoscaler.plugin_host.evaluation import EvaluationRequest
 from autoscaler.ports.stream import Append, Outgoing, Topic, partition_of
+from autoscaler.simulator.owner import SimVoter
 from tests.core.builders import NOW, a_service, some_settings
 from tests.engine.instances import command, deployment, sample
 from tests.engine.shards import Driven, a_setup, a_shard, restored, running, taken_over
@@ -33,6 +38,33 @@ def states_in(append: Append) -> dict[str, bool]:
     records = (r for r in append.records if r.topic is Topic.STATE and not r.key.startswith(b"~"))
     kept = [decode_state(record.value or b"") for record in records]
     return {one.state.service: one.checkpoint is not None for one in kept}
+
+
+class Clockwork(SimVoter):
+    """A policy that looks at no metric: two replicas until a moment, five from then on. ``asked``: when it was."""
+
+    def __init__(self, begins_at: float) -> None:
+        super().__init__()
+        self.begins_at = begins_at
+        self.asked: list[float] = []
+
+    def votes(self, request: EvaluationRequest) -> tuple[PolicyVote, ...]:
+        self.asked.append(request.now)
+        begun = request.now >= self.begins_at
+        wish = Scale(5, "open") if begun else Scale(2, "closed", wake_at=self.begins_at)
+        return (PolicyVote("clockwork", wish),)
+
+
+def test_a_policy_that_goes_by_the_clock_is_asked_once_after_a_take_over_and_when_it_wished() -> None:
+    voter = Clockwork(NOW + 60)
+    settings = some_settings(policies=(PolicyUse("clockwork"),), scaling=Scaling(down_window_s=0.0))
+    driven = a_shard(replace(a_setup({"web": settings}), voter=voter), a_service(2))
+    driven.shard.tell("web", Configured(NOW))
+    driven.turn()
+    driven.turn()
+    assert (voter.asked, driven.state.demand) == ([NOW], 2)
+    driven.turn(NOW + 60)
+    assert (voter.asked, driven.state.demand) == ([NOW, NOW + 60], 5)
 
 
 def test_an_unreadable_deployment_gets_one_terminal_verdict_and_its_repeat_is_a_duplicate() -> None:
