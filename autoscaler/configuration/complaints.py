@@ -92,6 +92,10 @@ def _without_other_branches(problems: list[Problem]) -> list[Problem]:
     ]
 
 
+_FORMS = {"text": "text", "list": "a list", "mapping": "a mapping"}
+_FORM_REMEDIES = {"list": "Write text, or [a, b].", "mapping": "Write text, or `key: value` lines below it."}
+
+
 def _words(detail: Any, steps: tuple[Step, ...], model: type[BaseModel], root: Block) -> tuple[str, str]:
     kind: str = detail["type"]
     context: dict[str, Any] = detail.get("ctx") or {}
@@ -107,6 +111,9 @@ def _words(detail: Any, steps: tuple[Step, ...], model: type[BaseModel], root: B
             return _literal_words(str(context.get("expected", "one of a fixed list")), steps, model, root)
         case "string_type":
             return "must be text", "Put it in quotes."
+        case "union_tag_invalid":
+            forms = str(context.get("expected_tags", "")).replace("'", "").split(", ")
+            return f"must be {' or '.join(_FORMS[form] for form in forms)}", _FORM_REMEDIES[forms[-1]]
         case "string_pattern_mismatch":
             return "has characters that cannot stand there", _pattern_remedy(name)
     if kind in _WORDS:

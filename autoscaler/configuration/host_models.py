@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from autoscaler.configuration.fields import ByteSize, Cpu, EngineUrl, FileName, Name, Overcommit, Text
-from autoscaler.configuration.strict import Strict
+from autoscaler.configuration.strict import BY_FORM, AsMapping, AsText, Strict
 
 
 class TlsModel(Strict):
@@ -57,5 +57,5 @@ class HostModel(Strict):
     overcommit: OvercommitModel = OvercommitModel()
     keep_back: CapacityModel = CapacityModel()
     """What is left to the host itself and to others."""
-    taints: Annotated[list[Text | TaintModel], Field(max_length=32)] = []
+    taints: Annotated[list[Annotated[AsText[Text] | AsMapping[TaintModel], BY_FORM]], Field(max_length=32)] = []
     """As key, key=value, key=value:effect, or as a block."""

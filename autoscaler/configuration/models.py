@@ -32,7 +32,7 @@ from autoscaler.configuration.host_models import HostModel
 from autoscaler.configuration.placement_models import PlacementModel
 from autoscaler.configuration.planned_models import PlannedModel
 from autoscaler.configuration.signal_models import Signals
-from autoscaler.configuration.strict import Strict, UseModel
+from autoscaler.configuration.strict import BY_FORM, AsMapping, AsText, Strict, UseModel
 from autoscaler.core.settings import PRIORITY
 from autoscaler.events.forms import METRIC_NAME, MOUNT
 
@@ -343,7 +343,7 @@ class ClusterModel(Strict):
     metrics: MetricsModel = MetricsModel()
     budgets: Annotated[dict[str, BudgetModel], Field(max_length=BUDGETS_MAX)] = {}
     """What services may have together."""
-    plugins: list[FileName | PluginModel] = []
+    plugins: list[Annotated[AsText[FileName] | AsMapping[PluginModel], BY_FORM]] = []
 
 
 class FileModel(ClusterModel):

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from autoscaler.configuration.fields import Count, Duration, Name, Percent, PositiveDuration, Text
-from autoscaler.configuration.strict import Strict, UseModel
+from autoscaler.configuration.strict import BY_FORM, AsList, AsMapping, AsText, Strict, UseModel
 
 LabelKey = Annotated[str, Field(min_length=1, max_length=128)]
-LabelValues = Text | Annotated[list[Text], Field(min_length=1, max_length=64)]
+LabelValues = Annotated[AsText[Text] | AsList[Annotated[list[Text], Field(min_length=1, max_length=64)]], BY_FORM]
 Weight = Annotated[int, Field(ge=0, le=100)]
 
 
@@ -62,7 +62,9 @@ class PlacementModel(Strict):
     """Such as linux/arm64; default: any."""
     labels: Annotated[dict[LabelKey, LabelValues], Field(max_length=16)] = {}
     """What a host must have; of a list any."""
-    tolerations: Annotated[list[Text | TolerationModel], Field(max_length=32)] = []
+    tolerations: Annotated[
+        list[Annotated[AsText[Text] | AsMapping[TolerationModel], BY_FORM]], Field(max_length=32)
+    ] = []
     """As key, key=value, key=value:effect, or as a block."""
     affinity: Annotated[list[AffinityModel], Field(max_length=16)] = []
     not_beside: Annotated[list[Name], Field(max_length=64)] = []

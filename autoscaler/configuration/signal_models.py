@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from autoscaler.configuration.complaints import Complain
 from autoscaler.configuration.fields import Count, PositiveDuration
-from autoscaler.configuration.strict import Strict
+from autoscaler.configuration.strict import BY_FORM, AsMapping, AsText, Strict
 from autoscaler.core.settings import SignalRule
 
 SignalName = Annotated[str, Field(min_length=1, max_length=256)]
@@ -32,12 +32,15 @@ def _hold_or_mapping(value: object) -> object:
     return value
 
 
+OnUnknown = Annotated[AsText[Literal["hold"]] | AsMapping[StandInModel], BY_FORM, BeforeValidator(_hold_or_mapping)]
+
+
 class SignalModel(Strict):
     """One signal of a service."""
 
     max_age: PositiveDuration | None = None
     """How old its newest sample may be; default: scaling.max_age."""
-    on_unknown: Annotated[Literal["hold"] | StandInModel, BeforeValidator(_hold_or_mapping)] = "hold"
+    on_unknown: OnUnknown = "hold"
     """hold: the policies that look at it wish today's demand."""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 
 class Strict(BaseModel):
@@ -17,6 +18,21 @@ class Strict(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,
     )
+
+
+T = TypeVar("T")
+AsText = Annotated[T, Tag("text")]
+AsList = Annotated[T, Tag("list")]
+AsMapping = Annotated[T, Tag("mapping")]
+
+
+def _form(value: object) -> str:
+    """In which of its forms something is written, so that what is wrong with it is said of that form alone."""
+    return "mapping" if isinstance(value, Mapping | BaseModel) else "list" if isinstance(value, list) else "text"
+
+
+BY_FORM = Discriminator(_form)
+"""Of what may be written in several forms: text, a list, a mapping."""
 
 
 class UseModel(Strict):

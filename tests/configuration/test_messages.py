@@ -23,6 +23,18 @@ SERVICE_CASES = {
         "replicas: {min: 1, max: 4, initial: 9}",
         f"{AT}.replicas.initial: 9 is not within min 1 and max 4. Change initial or a bound.",
     ),
+    "a wrong key of what stands in": (
+        "signals: {rps: {on_unknown: {flor: 3}}}",
+        f'{AT}.signals.rps.on_unknown.flor: there is no such key. Did you mean "floor"?',
+    ),
+    "a form that a toleration has not": (
+        "placement: {tolerations: [[a]]}",
+        f"{AT}.placement.tolerations[0]: must be text or a mapping. Write text, or `key: value` lines below it.",
+    ),
+    "a form that a label's values have not": (
+        "placement: {labels: {zone: {a: b}}}",
+        f"{AT}.placement.labels.zone: must be text or a list. Write text, or [a, b].",
+    ),
     "nothing may run": ("replicas: {max: 0}", f"{AT}.replicas.max: is 0, so nothing could ever run. Raise max."),
     "unknown key": ("replica: {min: 3}", f'{AT}.replica: there is no such key. Did you mean "replicas"?'),
     "unknown nested key": (
@@ -294,6 +306,10 @@ FILE_CASES = {
             "services:\n  w: {target: e, images: ['shop/*'], revision: {image: 'evil/web:1'}}\n"
         ),
         'autoscaler.yaml:4 services.w.revision.image: evil/web matches no pattern of images. Add "evil/web" to images.',
+    ),
+    "a key of a plugin that is none": (
+        SMALL + "plugins: [{pth: ./mine.py}]\n",
+        'autoscaler.yaml:8 plugins[0].pth: there is no such key. Did you mean "path"?',
     ),
     "an included file that is not there": (
         SMALL + "include: [more.yaml]\n",
