@@ -50,6 +50,7 @@ SURPRISE_LEAST = 0.1
 HOUR_S = 3600.0
 UNTRIED_LOSS = 1e9
 _COUNT = len(MODELS)
+_OTHERS = range(1, _COUNT)
 _SEASON = MODELS.index("season")
 _LOOKED_AT = 4
 """What a forecast is kept with: slot when it is due, steps ahead, best model, level of the load."""
@@ -153,7 +154,10 @@ class Forecaster:
         if slot % -(-steps // KEPT):
             bound = self.errors[best].bound(likely)
         else:
-            bounds = tuple([errors.bound(value) for errors, value in zip(self.errors, expected, strict=True)])
+            first, second, third, fourth = self.errors
+            bounds = (
+                first.bound(expected[0]), second.bound(expected[1]), third.bound(expected[2]), fourth.bound(expected[3])
+            )  # fmt: skip
             bound, due = bounds[best], slot + steps
             if pending and pending[-1][0] > due:  # a shorter start-up was learnt
                 self.pending = pending = [entry for entry in pending if entry[0] <= due]
@@ -172,9 +176,10 @@ class Forecaster:
         best = 0  # which always forecasts
         if self.settled >= SETTLED_MIN:
             losses = self._losses_at(level)
-            for model in range(1, _COUNT):
-                if losses[model] < losses[best] and expected[model] == expected[model]:
-                    best = model
+            least = losses[0]
+            for model in _OTHERS:
+                if losses[model] < least and expected[model] == expected[model]:
+                    best, least = model, losses[model]
         return _SEASON if self.hours.lag and expected[_SEASON] > expected[best] else best
 
     def _take(self, slot: int, load: float) -> None:

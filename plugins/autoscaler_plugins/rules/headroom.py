@@ -58,6 +58,7 @@ def whole(replicas: float) -> int:
     return math.ceil(replicas - DUST)
 
 
+@lru_cache(maxsize=256)
 def horizon(lag_s: float, window_s: float, startup_s: float, period_s: float) -> int:
     """Steps ahead that matter: what is ordered now is there only then, and what is seen is so old."""
     return max(1, whole((lag_s + window_s / 2 + startup_s + period_s) / period_s))

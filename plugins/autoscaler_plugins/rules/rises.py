@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 PARTS = (0.0, 0.125, 0.25, 0.5, 1.0)
 """Of the way to where a line leads."""
+_PLACES = tuple(enumerate(PARTS))
 FORGET = 0.98
 TRUSTED = 0.8
 """How much nearer the mark a rise that goes on has to be than one that stays: noise looks a little like it, too."""
@@ -35,9 +36,9 @@ class Rises:
     def note(self, now: float, line: float, seen: float) -> None:
         """Learn from a rise: the load then, where it led, and the highest that came; in replicas."""
         rise, more = line - now, seen - now
-        self.off = array(
-            "d", [FORGET * off + abs(more - part * rise) for part, off in zip(PARTS, self.off, strict=True)]
-        )
+        off = self.off
+        for place, part in _PLACES:
+            off[place] = FORGET * off[place] + abs(more - part * rise)
 
     def trend(self, now: float, line: float) -> float:
         """As far as a load is reckoned to rise on its way to ``line``."""
