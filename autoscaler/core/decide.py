@@ -168,10 +168,12 @@ def _configure(draft: Draft, settings: ServiceSettings) -> None:
         arrived = DeploymentArrived(draft.at, event, settings.revision, fields, "configured")
         accept_deployment(draft, settings, arrived, configured=True)
         return
-    clamped = bounds.nearest(state.asking)
-    if state.initialised and state.revision and clamped != state.asking:
+    asking, demand = bounds.nearest(state.asking), bounds.nearest(state.demand)
+    if state.initialised and state.revision and (asking, demand) != (state.asking, state.demand):
+        # What a budget withholds is not given here: that would be past it, and past a freeze of all.
         text = f"the configured bounds are {bounds.min}..{bounds.max} now"
-        draft.add("decided", "scale", because("bounds", text, demand=clamped), demand=clamped)
+        reason = because("bounds", text, demand=demand)
+        draft.add("decided", "scale", reason, demand=demand, asked=asking if asking != demand else None)
 
 
 def _configure_again(draft: Draft, settings: ServiceSettings, rollout: Retiring | Retired) -> None:
