@@ -81,12 +81,14 @@ class Account:
 
 
 def account_of(state: ServiceState, settings: ServiceSettings, budget: Budget) -> Account:
-    """The account of a service. While a rollout is under way its larger revision counts."""
+    """The account of a service. While a rollout is under way its larger revision counts. In a freeze of all it asks for
+    what it has: it cannot have more, so nobody is to give way for it."""
     specs = [kept.spec.resources for kept in state.revisions if kept.number in _running(state)]
     each = [budget.unit(resources, settings.cost_per_hour) for resources in specs or [Resources()]]
     unit = tuple(max(column) for column in zip(*each, strict=True))
-    least = min(settings.bounds.min, state.asking)
-    return Account(state.service, settings.priority, least, state.demand, state.asking, unit)
+    frozen = state.freeze is not None and state.freeze.scope == "all"
+    asking = state.demand if frozen else state.asking
+    return Account(state.service, settings.priority, min(settings.bounds.min, asking), state.demand, asking, unit)
 
 
 def _running(state: ServiceState) -> set[int]:

@@ -124,7 +124,8 @@ class _Grants:
     def granted(self, state: ServiceState, asking: int) -> Grant | None:
         """The tightest word."""
         found: Grant | None = None
-        asked = replace(state, asked=asking)
+        # Nobody asks while a freeze lasts; one that is still in the state is over.
+        asked = replace(state, asked=asking, freeze=None)
         for book in self.books:
             grant = book.granted(account_of(asked, self.settings, book.budget))
             if grant is not None and (found is None or grant.most < found.most):

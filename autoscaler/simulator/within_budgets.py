@@ -51,7 +51,8 @@ class WithinBudgets:
     # What a service takes.
 
     def account(self, state: ServiceState, budget: Budget) -> Account:
-        """By the larger of the revisions that run or are wanted; a service that is retired has nothing."""
+        """By the larger of the revisions that run or are wanted; a service that is retired has nothing, and one that is
+        frozen asks for nothing else than it has."""
         settings = self.settings[state.service]
         running = {state.revision, *(replica.revision for replica in state.replicas)}
         sizes = [r.spec.resources for r in state.revisions if r.number in running]
@@ -63,7 +64,8 @@ class WithinBudgets:
         kinds = {"replicas": 1, "cpu": cpu, "memory": memory, "cost_per_hour": price}
         unit = tuple(kinds[kind] for kind, _ in budget.limits)
         demand = 0 if isinstance(state.rollout, Retired) else state.demand
-        asking = demand if state.asked is None else state.asked
+        frozen = state.freeze is not None and state.freeze.scope == "all"
+        asking = demand if state.asked is None or frozen else state.asked
         return Account(state.service, settings.priority, min(settings.bounds.min, asking), demand, asking, unit)
 
     def _of(self, service: str) -> list[Budget]:

@@ -15,6 +15,7 @@ from autoscaler.core.records import Record
 from autoscaler.core.revision import Resources
 from autoscaler.core.settings import Bounds, Scaling, ServiceSettings
 from autoscaler.core.state import Freeze, ServiceState
+from autoscaler.core.stimuli import Configured
 from autoscaler.engine import state_tail
 from autoscaler.engine.budgets_seen import BudgetsSeen
 from autoscaler.engine.state_tail import StateTail
@@ -172,6 +173,32 @@ def test_a_freeze_of_all_holds_the_demand_and_others_grow_only_into_what_is_free
     job.take(command("job", "unfreeze", "c-2"))
     turns(web, job)
     assert (of(web, "web"), of(job, "job")) == ((6, 6), (4, 8))
+
+
+def test_nobody_gives_way_for_what_a_frozen_service_asks_for() -> None:
+    """It could not have it; at the end of the freeze it has its share."""
+    seen = books(a_budget(replicas=10))
+    frozen = a_state("web", 2, asked=6, freeze=Freeze("all", NOW + 60, EventRef("/ops", "c-1")))
+    web, job = shard_of(seen, frozen), shard_of(seen, a_state("job", 7))
+    turns(web, job)
+    assert (of(web, "web"), of(job, "job")) == ((2, 6), (7, 7))
+    web.shard.observed("web", NOW + 61)
+    web.turn(NOW + 61)
+    assert of(web, "web") == (3, 6), "what is free, and no more before the other has given way"
+    turns(web, job)
+    assert (of(web, "web"), of(job, "job")) == ((6, 6), (4, 7))
+
+
+@pytest.mark.parametrize(("bounds", "comes_to"), [((1, 8), (4, 8)), ((1, 3), (3, 3)), ((5, 20), (5, 12))])
+def test_new_bounds_give_nothing_that_a_budget_withholds(bounds: tuple[int, int], comes_to: tuple[int, int]) -> None:
+    """While all is frozen the demand changes as far as bounds ask for, and nobody gives way to it for more."""
+    services = SERVICES | {"web": replace(SERVICES["web"], bounds=Bounds(*bounds, 1))}
+    seen = books(a_budget(services, replicas=10), services=services)
+    short = a_state("web", 4, asked=12, freeze=Freeze("all", None, EventRef("/ops", "c-1")))
+    web, job = shard_of(seen, short, services=services), shard_of(seen, a_state("job", 4), services=services)
+    web.shard.tell("web", Configured(NOW))
+    turns(web, job)
+    assert (of(web, "web"), of(job, "job")) == (comes_to, (4, 4))
 
 
 def test_a_first_deployment_counts_by_what_it_reserves() -> None:
