@@ -42,13 +42,6 @@ class Book:
         self._forget()
         return True
 
-    def strike(self, service: str) -> bool:
-        """The service has nothing any more, as far as is known; whether that is news."""
-        before = self.accounts.pop(service, None)
-        self._count(before, -1)
-        self._forget()
-        return before is not None
-
     def _forget(self) -> None:
         self._shares = None
         self._first.clear()
@@ -76,8 +69,9 @@ class Book:
 
     @property
     def short(self) -> int:
-        """Replicas that are asked for and not granted."""
-        return sum(self.accounts[name].asking - self.accounts[name].demand for name in self._short)
+        """Replicas that are asked for and not granted here; what another budget alone withholds is none of them."""
+        short = [self.accounts[name] for name in self._short]
+        return sum(one.asking - one.demand for one in short if self.granted(one) is not None)
 
     def granted(self, account: Account) -> Grant | None:
         """What a service is granted now if it asks by this account; None where that is all of it.

