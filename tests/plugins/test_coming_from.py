@@ -1,4 +1,5 @@
-"""The pages for those who come from another autoscaler: every option that they name exists, every example is valid."""
+"""The pages for those who come from another autoscaler, and the one on policies: every option that they name exists,
+every example is valid."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from autoscaler.configuration.budget_models import BudgetModel
 from autoscaler.configuration.models import KafkaLagModel, ServiceModel
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "coming-from").glob("*.md"))
+POLICIES = Path(__file__).parents[2] / "docs" / "policies.md"
 PART = re.compile(r"(?P<of>[a-z0-9_.]+): (?P<names>`[^`]+`(?:, `[^`]+`)*)")
 
 
@@ -74,13 +76,29 @@ def test_what_is_named_exists(of: str, option: str) -> None:
     assert has(model, option.split("."))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_the_example_is_valid(page: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+def examples(page: Path) -> list[str]:
+    """The YAML of a page that stands in a service."""
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    return [block for block in blocks if not block.startswith("budgets:")]
+
+
+def service_of(block: str) -> ServiceModel:
+    """The body of the service, the options of its policies checked as well."""
     body = ServiceModel.model_validate(yaml.safe_load(block))
     for use in body.policies:
         plugin(use.use).Options.model_validate(use.options)
-    assert body.policies
+    return body
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_the_example_is_valid(page: Path) -> None:
+    (block,) = examples(page)
+    assert service_of(block).policies
+
+
+@pytest.mark.parametrize("block", examples(POLICIES))
+def test_the_examples_of_the_page_on_policies_are_valid(block: str) -> None:
+    service_of(block)
 
 
 @pytest.mark.parametrize(("policy", "page"), [("hpa_v2", "hpa"), ("keda", "keda"), ("kpa", "knative"),
