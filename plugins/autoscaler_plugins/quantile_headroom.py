@@ -271,6 +271,10 @@ def rebuilt(memory: dict[str, Any], told: tuple[float, float, float]) -> Forecas
     """The forecaster of the checkpoint, told again what came since."""
     saved = memory.get("kept")
     forecaster = Forecaster.restored(saved, *told) if saved else Forecaster(*told)
+    if "told" in memory:  # of a version that kept a list of numbers
+        numbers = iter(memory.pop("told"))
+        periods = zip(numbers, numbers, numbers, strict=True)
+        memory["log"] = "".join(f"{slot} {load!r} {steps}\n" for slot, load, steps in periods)
     for period in memory.get("log", "").splitlines():
         slot, load, steps = period.split()
         forecaster.step(int(slot), float(load), int(steps))

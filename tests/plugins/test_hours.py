@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from random import Random
+from typing import Any
 
 import pytest
 
+from autoscaler_plugins.quantile_headroom import rebuilt
 from autoscaler_plugins.rules import headroom
 from autoscaler_plugins.rules.forecaster import Forecaster
 from autoscaler_plugins.rules.hours import BRIDGED, Hours
@@ -72,6 +74,12 @@ def test_a_few_minutes_without_a_sample_do_not_matter_and_many_are_unknown() -> 
         assert bool(hours.lag) == counts, missed
 
 
+def test_growth_is_reckoned_on_the_hour_two_hours_ago_as_it_was_though_a_minute_is_missed() -> None:
+    hours = told([31.0 if minute == 121 else 1.0 for minute in range(301)])
+    hours.note(302, 1.0)
+    assert hours.tried[-1] == pytest.approx(60 / 90)
+
+
 def test_a_job_each_hour_is_met_before_it_begins_once_it_has_come_for_some_hours() -> None:
     forecaster = Forecaster(50.0, 15.0, headroom.Q)
     for slot in range(8 * 240 - 3):
@@ -96,6 +104,19 @@ def test_a_forecaster_that_was_kept_without_hours_goes_on() -> None:
     whole = Forecaster.restored(forecaster.saved(), 50.0, 15.0, headroom.Q)
     assert whole.hours.lag == 60
     assert whole.saved() == forecaster.saved()
+
+
+def test_periods_that_were_kept_as_a_list_of_numbers_are_told_again() -> None:
+    of = (50.0, 15.0, headroom.Q)
+    forecaster = Forecaster(*of)
+    for slot in range(100):
+        forecaster.step(slot, 400.0 + slot % 7, 5)
+    memory: dict[str, Any] = {"kept": forecaster.saved(), "told": [100, 403.25, 5, 101, 9.5, 5]}
+    for slot, load in ((100, 403.25), (101, 9.5)):
+        forecaster.step(slot, load, 5)
+    assert rebuilt(memory, of).saved() == forecaster.saved()
+    assert memory.keys() == {"kept", "log"}
+    assert rebuilt(memory, of).saved() == forecaster.saved()
 
 
 @pytest.mark.parametrize("went_on", PARTS)

@@ -75,11 +75,6 @@ class Hours:
         ring, size = self.ring, _one.size
         before = self._load(at - NEAR)
         _one.pack_into(ring, at % CELLS * size, load)
-        missed = following - at - 1
-        if missed:
-            unknown = load if missed <= BRIDGED else math.nan
-            for cell in range(at + 1, at + 1 + min(missed, CELLS)):
-                _one.pack_into(ring, cell % CELLS * size, unknown)
         if at % GROWN_EACH == 0:
             self._grow(at)
         self.lag, best, tried = 0, CLEARLY, self.tried
@@ -94,6 +89,11 @@ class Hours:
             tried[place * _WIDTH : place * _WIDTH + _GROWTH] = array("d", (off, near, count))
             if count == lag and off < best * near:
                 best, self.lag = off / near, lag
+        # What follows takes the place of the oldest cells, which were looked at until here.
+        missed = following - at - 1
+        unknown = load if missed <= BRIDGED else math.nan
+        for cell in range(at + 1, at + 1 + min(missed, CELLS)):
+            _one.pack_into(ring, cell % CELLS * size, unknown)
 
     def _grow(self, at: int) -> None:
         """By how much the hour that ends with a cell was higher than those a lag ago."""
