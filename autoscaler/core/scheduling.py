@@ -89,7 +89,7 @@ def _begin(draft: Draft, settings: ServiceSettings) -> None:
             draft.add("decided", "control", because("expired", text), scheduled=left)
             continue
         to = settings.bounds.nearest(one.replicas)
-        text = f"{draft.state.demand} -> {to} replicas, as scheduled by {one.event.source}"
+        text = f"{draft.state.asking} -> {to} replicas, as scheduled by {one.event.source}"
         draft.causes = (one.event,)
         draft.add(
             "decided",

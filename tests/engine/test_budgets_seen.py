@@ -14,7 +14,7 @@ from autoscaler.core.facts import EventRef
 from autoscaler.core.records import Record
 from autoscaler.core.revision import Resources
 from autoscaler.core.settings import Bounds, Scaling, ServiceSettings
-from autoscaler.core.state import Freeze, ServiceState
+from autoscaler.core.state import Freeze, Scheduled, ServiceState
 from autoscaler.core.stimuli import Configured
 from autoscaler.engine import state_tail
 from autoscaler.engine.budgets_seen import BudgetsSeen
@@ -160,6 +160,18 @@ def test_an_override_goes_up_or_down_from_what_was_asked_for(replicas: int, move
     state = job.shard.states["job"]
     assert of(job, "job") == (5, replicas)
     assert (state.last_up_at == job.now, state.last_down_at == job.now) == moved
+
+
+def test_an_override_that_was_planned_begins_from_what_was_asked_for() -> None:
+    """As one that begins at once does."""
+    seen = books(a_budget(replicas=5))
+    planned = Scheduled(6, NOW, None, EventRef("/ops", "c-1"))
+    job = shard_of(seen, a_state("job", 5, asked=8, scheduled=(planned,)))
+    job.shard.observed("job", NOW)
+    turns(job)
+    assert of(job, "job") == (5, 6)
+    begun = next(record for record in job.records if record.reason.code == "scheduled")
+    assert begun.reason.text == "8 -> 6 replicas, as scheduled by /ops"
 
 
 def test_a_freeze_of_all_holds_the_demand_and_others_grow_only_into_what_is_free() -> None:
