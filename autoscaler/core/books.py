@@ -71,7 +71,7 @@ class Book:
     def short(self) -> int:
         """Replicas that are asked for and not granted here; what another budget alone withholds is none of them."""
         short = [self.accounts[name] for name in self._short]
-        return sum(one.asking - one.demand for one in short if self.granted(one) is not None)
+        return sum(one.asking - one.demand for one in short if self._most_now(one, one) < one.asking)
 
     def granted(self, account: Account) -> Grant | None:
         """What a service is granted now if it asks by this account; None where that is all of it.
@@ -87,12 +87,14 @@ class Book:
                 return None
             text = f"budget {self.budget.name}: what others have is not known yet"
             return Grant(self.budget.name, max(account.demand, account.least), text)
-        share = self._share(account, before)
-        most = share
-        if share > account.demand:
-            free = fit(self._free_beside(account, before), account.unit)
-            most = share if free is None else max(account.least, min(share, account.demand + free))
+        most = self._most_now(account, before)
         return None if most >= account.asking else Grant(self.budget.name, most, self._why(account, most))
+
+    def _most_now(self, account: Account, before: Account | None) -> int:
+        """Its share, or as much of it as is free."""
+        share = self._share(account, before)
+        free = fit(self._free_beside(account, before), account.unit) if share > account.demand else None
+        return share if free is None else max(account.least, min(share, account.demand + free))
 
     def _share(self, account: Account, before: Account | None) -> int:
         """How many of those it asks for it may have once all have what is theirs."""

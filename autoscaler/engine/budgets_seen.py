@@ -18,7 +18,7 @@ from autoscaler.core.state import ServiceState
 
 
 class BudgetsSeen:
-    """``version`` grows with every change of a book; ``changed`` is told of each.
+    """``version`` grows with every change of a book; ``changed`` is told of those that a demand may have to follow.
 
     ``known``: what members other than this one decided has been read once; it is for a member that is alone as well.
     """
