@@ -6,6 +6,7 @@ once between two changes, so that a budget with room costs next to nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from heapq import nsmallest
@@ -28,6 +29,8 @@ class Book:
         self._used = [0] * len(self._most)
         self._asked = [0] * len(self._most)
         self._short: set[str] = set()
+        self._short_at: Counter[int] = Counter()
+        self._below = 0
         self._shares: dict[str, int] | None = None
         self._first: dict[int, list[Account]] = {}
 
@@ -39,12 +42,16 @@ class Book:
         self._count(before, -1)
         self._count(account, 1)
         self.accounts[account.service] = account
-        self._forget()
+        self._first.clear()
+        if before is None or not self._gave_way(before, account):
+            self._shares = None
         return True
 
-    def _forget(self) -> None:
-        self._shares = None
-        self._first.clear()
+    def _gave_way(self, before: Account, now: Account) -> bool:
+        """Whether nothing has changed but that it went down to its share, after which all shares are what they were."""
+        known = self._shares
+        down = now.demand < before.demand and replace(now, demand=before.demand) == before
+        return down and known is not None and known[now.service] == now.demand
 
     def _count(self, account: Account | None, sign: int) -> None:
         if account is None:
@@ -52,6 +59,9 @@ class Book:
         for kind, each in enumerate(account.unit):
             self._used[kind] += sign * each * account.demand
             self._asked[kind] += sign * each * account.asking
+        self._below += sign * (account.demand < account.least)
+        if account.asking != account.demand:
+            self._short_at[account.priority] += sign
         if sign > 0 and account.asking != account.demand:
             self._short.add(account.service)
         else:
@@ -92,9 +102,25 @@ class Book:
 
     def _most_now(self, account: Account, before: Account | None) -> int:
         """Its share, or as much of it as is free."""
+        free = fit(self._free_beside(account, before), account.unit)
+        if free == 0 and (account.demand < account.least or self._keeps(account, before)):
+            return max(account.least, account.demand)  # whatever its share is; to work that out takes all accounts
         share = self._share(account, before)
-        free = fit(self._free_beside(account, before), account.unit) if share > account.demand else None
-        return share if free is None else max(account.least, min(share, account.demand + free))
+        if share <= account.demand or free is None:
+            return share
+        return max(account.least, min(share, account.demand + free))
+
+    def _keeps(self, account: Account, before: Account | None) -> bool:
+        """Whether its share is what it has at least, as can be told without the others: there is room for all that is
+        there, nobody is below its least number, and nobody of higher priority waits for more."""
+        return (
+            before is not None
+            and before.unit == account.unit
+            and account.demand <= account.asking
+            and not self._below
+            and self._is_enough(self._used)
+            and not any(count and priority > account.priority for priority, count in self._short_at.items())
+        )
 
     def _share(self, account: Account, before: Account | None) -> int:
         """How many of those it asks for it may have once all have what is theirs."""

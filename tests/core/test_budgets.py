@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.books import Book
-from autoscaler.core.budgets import GIB, Account, Budget, Prices, shares
+from autoscaler.core.budgets import GIB, Account, Budget, Prices, fit, shares
 from autoscaler.core.revision import Resources
 
 UNITS = st.tuples(st.just(1), st.sampled_from([0, 250, 500, 1000]))
@@ -173,6 +173,36 @@ def test_demands_come_to_rest_at_their_shares(of: list[Account], most: tuple[int
         pytest.fail(f"no rest: {present}")
     found = shares(most, present.values())
     assert {name: one.demand for name, one in present.items()} == found
+
+
+@given(accounts(), LIMITS)
+def test_who_goes_down_to_its_share_changes_nobodys(of: list[Account], most: tuple[int, int]) -> None:
+    """So that many may give way by what was worked out once."""
+    found = shares(most, of)
+    for one in of:
+        less = replace(one, demand=min(one.demand, found[one.service]))
+        assert shares(most, [less if other is one else other for other in of]) == found
+
+
+@given(accounts(), LIMITS, COUNTS, st.sampled_from(["any", "room"]))
+def test_what_is_granted_is_the_share_or_what_is_free_of_it(
+    of: list[Account], most: tuple[int, int], asking: int, limits: str
+) -> None:
+    """However the book comes to know it; mostly there is room for what is there."""
+    if limits == "room":
+        used = taken({one.service: one.demand for one in of}, of)
+        most = max(most[0], used[0]), max(most[1], used[1])
+    book = Book(Budget("all", frozenset(), (("replicas", most[0]), ("cpu", most[1]))))
+    for one in of:
+        book.enter(one)
+    for one in of:
+        for asked in (one.asking, asking):
+            asks = replace(one, asking=asked, least=min(one.least, asked))
+            share = shares(most, [asks if other is one else other for other in of])[one.service]
+            free = fit(book.free(), one.unit)
+            grown = share if free is None else max(asks.least, min(share, one.demand + free))
+            grant = book.granted(asks)
+            assert (asked if grant is None else grant.most) == (grown if share > one.demand else share)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), COUNTS, COUNTS), max_size=30))
