@@ -43,15 +43,14 @@ class Book:
         self._count(account, 1)
         self.accounts[account.service] = account
         self._first.clear()
-        if before is None or not self._gave_way(before, account):
+        if before is None or not self._went_to_share(before, account):
             self._shares = None
         return True
 
-    def _gave_way(self, before: Account, now: Account) -> bool:
-        """Whether nothing has changed but that it went down to its share, after which all shares are what they were."""
+    def _went_to_share(self, before: Account, now: Account) -> bool:
+        """Whether nothing has changed but that its demand is its share now: all shares stay as they are."""
         known = self._shares
-        down = now.demand < before.demand and replace(now, demand=before.demand) == before
-        return down and known is not None and known[now.service] == now.demand
+        return known is not None and known[now.service] == now.demand and replace(now, demand=before.demand) == before
 
     def _count(self, account: Account | None, sign: int) -> None:
         if account is None:

@@ -104,42 +104,51 @@ def shares(most: Amounts, accounts: Iterable[Account]) -> dict[str, int]:
         _take(room, one, one.least)
     for _, group in groupby(ordered, key=lambda one: one.priority):
         peers = list(group)
-        _fill(peers, {one.service: min(one.demand, one.asking) - one.least for one in peers}, room, granted)
-        _fill(peers, {one.service: one.asking - granted[one.service] for one in peers}, room, granted)
+        _fill(peers, {one.service: min(one.demand, one.asking) for one in peers}, room, granted)
+        _fill(peers, {one.service: one.asking for one in peers}, room, granted)
     return granted
 
 
-def _fill(peers: Sequence[Account], wanted: dict[str, int], room: list[int], granted: dict[str, int]) -> None:
-    """Max-min fairly by progressive filling (Bertsekas and Gallager, Data Networks, 6.5.2): all rise together, and who
-    no longer fits stops."""
-    rising = [one for one in peers if wanted[one.service] > 0]
+def _fill(peers: Sequence[Account], wanted: Mapping[str, int], room: list[int], granted: dict[str, int]) -> None:
+    """Max-min fairly by progressive filling (Bertsekas and Gallager, Data Networks, 6.5.2): who has least rises first,
+    all rise together, and who no longer fits stops. ``wanted`` and ``granted``: all that each is to have, and has."""
+    rising = [one for one in peers if granted[one.service] < wanted[one.service]]
     while rising:
-        level = _level(rising, wanted, room)
+        level = _level(rising, wanted, room, granted)
         for one in rising:
-            _grant(one, min(wanted[one.service], level), wanted, room, granted)
+            _grant(one, min(wanted[one.service], level) - granted[one.service], room, granted)
         # One more each, in the order of names, is what is left of a level that is no whole number.
-        wanting = [one for one in rising if wanted[one.service] > 0]
-        rising = [one for one in wanting if _fits(room, one.unit) and _grant(one, 1, wanted, room, granted)]
+        stay = []
+        for one in rising:
+            has = granted[one.service]
+            if has == wanted[one.service] or not _fits(room, one.unit):
+                continue
+            if has == level:
+                _grant(one, 1, room, granted)
+            if granted[one.service] < wanted[one.service]:
+                stay.append(one)
+        rising = stay
 
 
-def _grant(account: Account, more: int, wanted: dict[str, int], room: list[int], granted: dict[str, int]) -> bool:
-    """Whether it still wants more."""
-    _take(room, account, more)
-    granted[account.service] += more
-    wanted[account.service] -= more
-    return wanted[account.service] > 0
+def _grant(account: Account, more: int, room: list[int], granted: dict[str, int]) -> None:
+    if more > 0:
+        _take(room, account, more)
+        granted[account.service] += more
 
 
-def _level(rising: Sequence[Account], wanted: Mapping[str, int], room: Sequence[int]) -> int:
-    """The highest number that each of them may have, or all it wants where that is less."""
-    low, high = 0, max(wanted[one.service] for one in rising)
+def _level(
+    rising: Sequence[Account], wanted: Mapping[str, int], room: Sequence[int], granted: Mapping[str, int]
+) -> int:
+    """The highest number that each of them may have, or all it wants where that is less; who has more keeps it."""
+    low, high = min(granted[one.service] for one in rising), max(wanted[one.service] for one in rising)
     middle = high  # all of it, before anything is searched for
     while low < high:
         need = [0] * len(room)
         for one in rising:
-            more = min(wanted[one.service], middle)
-            for kind, each in enumerate(one.unit):
-                need[kind] += each * more
+            more = min(wanted[one.service], middle) - granted[one.service]
+            if more > 0:
+                for kind, each in enumerate(one.unit):
+                    need[kind] += each * more
         if all(taken <= max(0, left) for taken, left in zip(need, room, strict=True)):
             low = middle
         else:

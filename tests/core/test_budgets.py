@@ -176,12 +176,17 @@ def test_demands_come_to_rest_at_their_shares(of: list[Account], most: tuple[int
 
 
 @given(accounts(), LIMITS)
-def test_who_goes_down_to_its_share_changes_nobodys(of: list[Account], most: tuple[int, int]) -> None:
-    """So that many may give way by what was worked out once."""
+def test_who_goes_to_its_share_changes_nobodys(of: list[Account], most: tuple[int, int]) -> None:
+    """So that the order in which they go is no matter, and many may by what was worked out once."""
     found = shares(most, of)
     for one in of:
-        less = replace(one, demand=min(one.demand, found[one.service]))
-        assert shares(most, [less if other is one else other for other in of]) == found
+        there = replace(one, demand=found[one.service])
+        assert shares(most, [there if other is one else other for other in of]) == found
+
+
+def test_who_grows_first_has_no_more_than_its_equals() -> None:
+    """All that each has is made even, and not what each gets next."""
+    assert shares((12,), [account("a", 4, 6), account("b", 2, 6), account("c", 2, 6)]) == {"a": 4, "b": 4, "c": 4}
 
 
 @given(accounts(), LIMITS, COUNTS, st.sampled_from(["any", "room"]))
