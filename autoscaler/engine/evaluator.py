@@ -63,6 +63,7 @@ class Evaluator:
         self.unsaved: set[str] = set()
         self._shadows_to_ask: dict[str, Asked] = {}
         self._begun: set[str] = set()
+        self._first_looks: set[str] = set()
         self._dirty: dict[str, bool] = {}
         self._fired_at = 0.0
 
@@ -102,9 +103,12 @@ class Evaluator:
         state = self._conclusion.present(service)
         if settings.policies and state.revision and service not in self._begun:
             self._begun.add(service)
-            self._dirty.setdefault(service, False)
+            if service not in self._dirty:
+                self._dirty[service] = False
+                self._first_looks.add(service)
         if is_due(state.rollout, settings.update.analysis_patience_s, now):
             self._dirty.setdefault(service, False)
+            self._first_looks.discard(service)
             self._fired_at = max(self._fired_at, now)
             self.forget_facts(service)
 
@@ -123,18 +127,35 @@ class Evaluator:
         for service, sampled in dirty.items():
             settings = self._services[service]
             at = self._at(sampled=sampled, now=now)
+            first = self._is_first_look(service, settings, sampled=sampled)
             votes = foreign.get(service)
             if votes is None:
                 if not self._voter.runs_in_process(settings.policies):
                     self._dirty[service] = sampled
                     continue
                 votes = self._voter.votes(self._request(service, settings, at, now))
+            if first:
+                self.volatile[service].memory.clear()  # nothing was seen, so nothing is learnt
+                if all(vote.unknown or vote.proposal is None for vote in votes):
+                    del self.volatile[service]
+                    continue
             if self._evaluate(service, settings, votes, at, now, sampled=sampled):
                 changed.add(service)
             self._ask_again(service, settings, now)
             if settings.shadows:
                 self._ask_shadows(service, settings, at, now, sampled=sampled)
         return changed
+
+    def _is_first_look(self, service: str, settings: ServiceSettings, *, sampled: bool) -> bool:
+        """Whether the service is asked for no other reason than that it is new here, and nothing else is known of it:
+        no sample came, and nothing stands in for one. Of thousands of them nothing is kept, unless a policy goes by the
+        clock. From now on it is no longer new."""
+        if service not in self._first_looks:
+            return False
+        self._first_looks.discard(service)
+        volatile = self.volatile.get(service)
+        known = volatile is not None and (volatile.event_at or volatile.memory or volatile.shadows_saved)
+        return not (sampled or known or settings.signals)
 
     def take_shadows(self) -> dict[str, Asked]:
         """Shadows that must be asked in the worker process; answered through `shadowed`."""

@@ -67,6 +67,15 @@ def test_a_policy_that_goes_by_the_clock_is_asked_once_after_a_take_over_and_whe
     assert (voter.asked, driven.state.demand) == ([NOW, NOW + 60], 5)
 
 
+def test_of_a_service_without_a_sample_nothing_is_kept_after_the_first_look() -> None:
+    settings = some_settings(policies=(PolicyUse("load"),))
+    driven = a_shard(a_setup({"web": settings}), a_service(2))
+    driven.shard.tell("web", Configured(NOW))
+    driven.turn()
+    assert driven.shard.evaluator.volatile == {}
+    assert driven.state.conclusion is None
+
+
 def test_an_unreadable_deployment_gets_one_terminal_verdict_and_its_repeat_is_a_duplicate() -> None:
     driven = a_shard(a_setup())
     driven.take(broken_deployment())
