@@ -39,6 +39,7 @@ def books_of(
             for name in sorted(budget.services):
                 state = states.get(name) or ServiceState(name)
                 book.enter(account_of(state, configuration.services[name], budget))
+            book.work_out()
             books.append(book)
     return books
 

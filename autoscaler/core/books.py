@@ -79,6 +79,7 @@ class Book:
     @property
     def short(self) -> int:
         """Replicas that are asked for and not granted here; what another budget alone withholds is none of them."""
+        self.work_out()
         short = [self.accounts[name] for name in self._short]
         return sum(one.asking - one.demand for one in short if self._most_now(one, one) < one.asking)
 
@@ -105,6 +106,8 @@ class Book:
         if free == 0 and (account.demand < account.least or self._keeps(account, before)):
             return max(account.least, account.demand)  # whatever its share is; to work that out takes all accounts
         share = self._share(account, before)
+        if share is None:
+            return max(account.least, account.demand)
         if share <= account.demand or free is None:
             return share
         return max(account.least, min(share, account.demand + free))
@@ -121,27 +124,32 @@ class Book:
             and not any(count and priority > account.priority for priority, count in self._short_at.items())
         )
 
-    def _share(self, account: Account, before: Account | None) -> int:
-        """How many of those it asks for it may have once all have what is theirs."""
-        known = self._share_of(before) if before is not None else 0
-        alike = before is not None and replace(account, asking=before.asking) == before
-        if alike and before is not None and (account.asking <= before.asking or known < before.asking):
-            # By max-min fairness, who asks for less gets it, and who is not granted all gets no more for more.
-            return min(account.asking, known)
-        change = [0] * len(self._most)
-        for one, sign in ((before, -1), (account, 1)):
-            for kind, each in enumerate(one.unit if one is not None else ()):
-                change[kind] += sign * each * one.asking if one is not None else 0
+    def _share(self, account: Account, before: Account | None) -> int | None:
+        """How many of those it asks for it may have once all have what is theirs.
+
+        None while that is to be worked out anew: thousands that ask for something else within one turn keep what they
+        have until `work_out` looks at all of them at once.
+        """
+        changed = [(before, -1), (account, 1)] if before is not None else [(account, 1)]
+        change = [sum(sign * one.unit[kind] * one.asking for one, sign in changed) for kind in range(len(self._most))]
         if self._is_enough(asked + more for asked, more in zip(self._asked, change, strict=True)):
             return account.asking
+        if before is not None and replace(account, asking=before.asking) == before:
+            if self._is_enough(self._asked):
+                known = before.asking
+            elif self._shares is None:
+                return None
+            else:
+                known = self._shares[account.service]
+            if account.asking <= before.asking or known < before.asking:
+                # By max-min fairness, who asks for less gets it, and who is not granted all gets no more for more.
+                return min(account.asking, known)
         return shares(self._most, (self.accounts | {account.service: account}).values())[account.service]
 
-    def _share_of(self, account: Account) -> int:
-        if self._is_enough(self._asked):
-            return account.asking
-        if self._shares is None:
+    def work_out(self) -> None:
+        """Who may have what, by all accounts as they are: once between two changes, as it takes all of them."""
+        if self._shares is None and not self._is_enough(self._asked):
             self._shares = shares(self._most, self.accounts.values())
-        return self._shares[account.service]
 
     def _free_beside(self, account: Account, before: Account | None) -> Amounts:
         """What is left by the demands of all, this one's counted as its account has it."""
@@ -156,8 +164,9 @@ class Book:
 
     def is_settled(self, service: str) -> bool:
         """Whether the service has its share of what it asks for."""
+        self.work_out()
         account = self.accounts[service]
-        return self._share_of(account) == account.demand
+        return self._share(account, account) == account.demand
 
     @property
     def may_unsettle(self) -> bool:
@@ -184,6 +193,8 @@ class Book:
         """What is spent, and who has most of it."""
         kinds = [kind for kind, _ in self.budget.limits]
         lacking = self.lacking(account, most)
+        if not lacking:
+            return f"budget {self.budget.name}: who may have what is about to be worked out"
         place = kinds.index(lacking[0])
         others = [one for one in self._holders(place) if one.service != account.service][:NAMED_MAX]
         named = ", ".join(map(_standing, others)) or "no other has any"

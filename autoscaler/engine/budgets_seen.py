@@ -7,7 +7,7 @@ both go back to their shares once they know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from autoscaler.core.books import Book
@@ -15,6 +15,9 @@ from autoscaler.core.budgets import Budget, account_of
 from autoscaler.core.grants import UNLIMITED, Grant, Grants
 from autoscaler.core.settings import ServiceSettings
 from autoscaler.core.state import ServiceState
+
+AT_ONCE = 500
+"""Services that follow the books in one turn, so that no turn takes as long as a lease lasts."""
 
 
 class BudgetsSeen:
@@ -90,6 +93,8 @@ class BudgetsSeen:
     def unsettled(self, services: Iterable[str]) -> list[str]:
         """Those of the services whose demand is not what budgets grant them of what they ask for."""
         found = []
+        for book in self.books.values():
+            book.work_out()
         for service in services if self.may_unsettle else ():
             if service not in self._own or all(book.is_settled(service) for book in self._books_of[service]):
                 continue
@@ -99,6 +104,11 @@ class BudgetsSeen:
             if min(grants, default=account.asking) != account.demand:
                 found.append(service)
         return found
+
+    def work_out(self, service: str) -> None:
+        """Who may have what in the books of the service."""
+        for book in self._books_of[service]:
+            book.work_out()
 
     def _enter(self, state: ServiceState) -> None:
         settings = self._services.get(state.service)
@@ -140,6 +150,7 @@ class Budgeted:
         self._budgets = budgets
         self._services = sorted(services)
         self._version = -1
+        self._left: list[str] = []
         for service in self._services:
             state = states.get(service) or ServiceState(service)
             budgets.written(state)
@@ -148,14 +159,21 @@ class Budgeted:
     @property
     def has_news(self) -> bool:
         """Whether a book has changed so that a demand may have to follow."""
-        return bool(self._services) and self._version != self._budgets.version and self._budgets.may_unsettle
+        changed = self._version != self._budgets.version and self._budgets.may_unsettle
+        return bool(self._left or (self._services and changed))
 
-    def unsettled(self) -> list[str]:
-        """The services whose demand has to follow; they are the caller's from now on."""
+    def unsettled(self) -> Iterator[str]:
+        """The services whose demand has to follow, no more than one turn may take; they are the caller's from now
+        on."""
         if not self.has_news:
-            return []
-        self._version = self._budgets.version
-        return self._budgets.unsettled(self._services)
+            return
+        if self._version != self._budgets.version:
+            self._version = self._budgets.version
+            self._left = self._budgets.unsettled(self._services)
+        following, self._left = self._left[:AT_ONCE], self._left[AT_ONCE:]
+        for service in following:
+            self._budgets.work_out(service)
+            yield service
 
 
 NO_BUDGETS = BudgetsSeen((), {})

@@ -39,8 +39,15 @@ LIMITS = st.tuples(st.integers(0, 30), st.integers(0, 12_000))
 
 def left_to_do(book: Book, one: Account) -> bool:
     """Whether its demand is another than what is granted."""
+    book.work_out()
     grant = book.granted(one)
     return book.may_unsettle and (one.asking if grant is None else grant.most) != one.demand
+
+
+def granted_to(book: Book, one: Account, asked: int) -> int:
+    """What it is granted of so many."""
+    grant = book.granted(replace(one, asking=asked, least=min(one.least, asked)))
+    return asked if grant is None else grant.most
 
 
 def taken(found: dict[str, int], of: list[Account]) -> list[int]:
@@ -112,6 +119,7 @@ def test_who_is_granted_less_lacks_something_of_which_more_is_asked_for_than_the
     book = Book(Budget("all", frozenset(), tuple(limits.items())))  # type: ignore[arg-type]
     for one in of:
         book.enter(one)
+    book.work_out()
     for one in of:
         grant = book.granted(one)
         lacking = book.lacking(one, grant.most) if grant is not None else ()
@@ -142,6 +150,7 @@ def test_asking_for_less_or_more_changes_a_share_as_the_book_says(
     book = Book(Budget("all", frozenset(), (("replicas", most[0]), ("cpu", most[1]))))
     for one in of:
         book.enter(one)
+    book.work_out()
     one = of[0]
     changed = replace(one, asking=max(asking, one.least))
     by_book = book._share(changed, one)
@@ -200,14 +209,18 @@ def test_what_is_granted_is_the_share_or_what_is_free_of_it(
     book = Book(Budget("all", frozenset(), (("replicas", most[0]), ("cpu", most[1]))))
     for one in of:
         book.enter(one)
+    early = {(one, asked): granted_to(book, one, asked) for one in of for asked in (one.asking, asking)}
+    book.work_out()
     for one in of:
         for asked in (one.asking, asking):
             asks = replace(one, asking=asked, least=min(one.least, asked))
             share = shares(most, [asks if other is one else other for other in of])[one.service]
             free = fit(book.free(), one.unit)
             grown = share if free is None else max(asks.least, min(share, one.demand + free))
-            grant = book.granted(asks)
-            assert (asked if grant is None else grant.most) == (grown if share > one.demand else share)
+            exact = grown if share > one.demand else share
+            assert granted_to(book, one, asked) == exact
+            held = min(asked, max(one.demand, asks.least))
+            assert early[one, asked] in {exact, held}, "what it has, until it is worked out who may have what"
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), COUNTS, COUNTS), max_size=30))
