@@ -87,7 +87,7 @@ def standing_document(book: Book, service: str) -> dict[str, Any]:
         **budget_document(book),
         **_account_document(account),
         "least": account.least,
-        "share": _share(book, service),
+        "share": book.share(service),
         "why": grant.text if grant is not None else None,
         "before": [_account_document(one) for one in _others(book, account) if one.priority > account.priority],
     }
@@ -141,14 +141,10 @@ def against_growth(books: Iterable[Book], state: ServiceState, settings: Service
 
 def _place(book: Book, account: Account) -> str:
     """What the service comes to, and by what."""
-    share, grant = _share(book, account.service), book.granted(account)
+    share, grant = book.share(account.service), book.granted(account)
     waits = ", once others have given way" if grant is not None and grant.most < share else ""
     least = f", never below {account.least}" if account.least else ""
     return f"its share is {share}, by priority {account.priority}{waits}{least}"
-
-
-def _share(book: Book, service: str) -> int:
-    return shares(book.budget.most, book.accounts.values())[service]
 
 
 def _short(book: Book) -> list[Account]:

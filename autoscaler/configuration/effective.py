@@ -22,6 +22,7 @@ from autoscaler.configuration.settings import (
     TargetSettings,
 )
 from autoscaler.core.amount import Amount
+from autoscaler.core.budget_units import MILLIONTHS
 from autoscaler.core.budgets import Budget, Kind
 from autoscaler.core.quantities import format_duration
 from autoscaler.core.revision import Health, RevisionSpec
@@ -107,7 +108,7 @@ def _limit(kind: Kind, limit: int) -> str | int | float:
 
 
 def _money(millionths: int) -> float:
-    return millionths / 1_000_000
+    return millionths / MILLIONTHS
 
 
 def _router(router: RouterSettings) -> Tree:

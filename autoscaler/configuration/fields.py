@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from autoscaler.core.amount import Amount
+from autoscaler.core.budget_units import MILLIONTHS
 from autoscaler.core.quantities import parse_amount, parse_bytes, parse_cpu, parse_duration, parse_ratio
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -135,7 +136,7 @@ def _money(value: object) -> int:
     given = f"{Decimal(str(text)):f}" if isinstance(text, float) else str(text)
     if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", given):
         raise ValueError(what)
-    return int(Decimal(given) * 1_000_000)
+    return int(Decimal(given) * MILLIONTHS)
 
 
 def _url(schemes: tuple[str, ...], example: str) -> Callable[[object], str]:

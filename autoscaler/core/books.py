@@ -102,7 +102,7 @@ class Book:
 
     def _most_now(self, account: Account, before: Account | None) -> int:
         """Its share, or as much of it as is free."""
-        free = fit(self._free_beside(account, before), account.unit)
+        free = fit(self._free_with(account, account.demand), account.unit)
         if free == 0 and (account.demand < account.least or self._keeps(account, before)):
             return max(account.least, account.demand)  # whatever its share is; to work that out takes all accounts
         share = self._share(account, before)
@@ -151,22 +151,24 @@ class Book:
         if self._shares is None and not self._is_enough(self._asked):
             self._shares = shares(self._most, self.accounts.values())
 
-    def _free_beside(self, account: Account, before: Account | None) -> Amounts:
-        """What is left by the demands of all, this one's counted as its account has it."""
-        if before is None or before.unit == account.unit:
-            return self.free()
-        was, will = before.takes(before.demand), account.takes(account.demand)
-        return tuple(left + old - new for left, old, new in zip(self.free(), was, will, strict=True))
+    def _free_with(self, account: Account, replicas: int) -> Amounts:
+        """What would be left if the service had so many replicas, each as its account has it."""
+        before = self.accounts.get(account.service)
+        had = (0,) * len(self._most) if before is None else before.takes(before.demand)
+        return tuple(left + old - new for left, old, new in zip(self.free(), had, account.takes(replicas), strict=True))
 
     def free(self) -> Amounts:
         """What is left of each limited kind, by the demands; negative where more is taken."""
         return tuple(limit - taken for limit, taken in zip(self._most, self._used, strict=True))
 
+    def share(self, service: str) -> int:
+        """How many of those it asks for the service may have once all have what is theirs."""
+        self.work_out()
+        return self.accounts[service].asking if self._shares is None else self._shares[service]
+
     def is_settled(self, service: str) -> bool:
         """Whether the service has its share of what it asks for."""
-        self.work_out()
-        account = self.accounts[service]
-        return self._share(account, account) == account.demand
+        return self.share(service) == self.accounts[service].demand
 
     @property
     def may_unsettle(self) -> bool:
@@ -180,14 +182,12 @@ class Book:
         """The kinds that leave a service with ``most`` of what it asks for: those that it has spent then, else those
         of which all ask for more than there is."""
         before = self.accounts.get(account.service)
-        had = (0,) * len(self._most) if before is None else before.takes(before.demand)
-        asked = had if before is None else before.takes(before.asking)
-        free = tuple(left + old - new for left, old, new in zip(self.free(), had, account.takes(most), strict=True))
+        asked = (0,) * len(self._most) if before is None else before.takes(before.asking)
         wanted = zip(self._asked, asked, account.takes(account.asking), strict=True)
         rest = [limit - (all_ - old + new) for limit, (all_, old, new) in zip(self._most, wanted, strict=True)]
         kinds = [kind for kind, _ in self.budget.limits]
         contended = tuple(k for k, left, each in zip(kinds, rest, account.unit, strict=True) if each > 0 and left < 0)
-        return spent(kinds, free, account.unit) or contended
+        return spent(kinds, self._free_with(account, most), account.unit) or contended
 
     def _why(self, account: Account, most: int) -> str:
         """What is spent, and who has most of it."""

@@ -153,6 +153,7 @@ def test_asking_for_less_or_more_changes_a_share_as_the_book_says(
     book.work_out()
     one = of[0]
     changed = replace(one, asking=max(asking, one.least))
+    assert book.share(one.service) == shares(most, of)[one.service]
     by_book = book._share(changed, one)
     assert by_book == shares(most, [changed, *of[1:]])[one.service]
 
