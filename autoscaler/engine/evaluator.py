@@ -128,17 +128,20 @@ class Evaluator:
             settings = self._services[service]
             at = self._at(sampled=sampled, now=now)
             first = self._is_first_look(service, settings, sampled=sampled)
+            known = not first or self._is_known(service)
             votes = foreign.get(service)
             if votes is None:
                 if not self._voter.runs_in_process(settings.policies):
                     self._dirty[service] = sampled
                     continue
                 votes = self._voter.votes(self._request(service, settings, at, now))
-            if first:
+            if not known:
                 self.volatile[service].memory.clear()  # nothing was seen, so nothing is learnt
-                if all(vote.unknown or vote.proposal is None for vote in votes):
+            if first and all(vote.unknown or vote.proposal is None for vote in votes):
+                self.forget_facts(service)
+                if not known:
                     del self.volatile[service]
-                    continue
+                continue
             if self._evaluate(service, settings, votes, at, now, sampled=sampled):
                 changed.add(service)
             self._ask_again(service, settings, now)
@@ -147,15 +150,18 @@ class Evaluator:
         return changed
 
     def _is_first_look(self, service: str, settings: ServiceSettings, *, sampled: bool) -> bool:
-        """Whether the service is asked for no other reason than that it is new here, and nothing else is known of it:
-        no sample came, and nothing stands in for one. Of thousands of them nothing is kept, unless a policy goes by the
-        clock. From now on it is no longer new."""
+        """Whether the service is asked for no other reason than that it is new here, and nothing stands in for a
+        sample. Of thousands of them nothing is decided or kept, unless a policy goes by the clock. From now on it is no
+        longer new."""
         if service not in self._first_looks:
             return False
         self._first_looks.discard(service)
+        return not (sampled or settings.signals)
+
+    def _is_known(self, service: str) -> bool:
+        """Whether a sample of it ever came, or a checkpoint had something."""
         volatile = self.volatile.get(service)
-        known = volatile is not None and (volatile.event_at or volatile.memory or volatile.shadows_saved)
-        return not (sampled or known or settings.signals)
+        return volatile is not None and bool(volatile.event_at or volatile.memory or volatile.shadows_saved)
 
     def take_shadows(self) -> dict[str, Asked]:
         """Shadows that must be asked in the worker process; answered through `shadowed`."""

@@ -14,6 +14,7 @@ from autoscaler.core.stimuli import Configured, PolicyVote
 from autoscaler.engine import conclusion as conclusion_module
 from autoscaler.engine import shard as shard_module
 from autoscaler.engine.shard import AHEAD_S
+from autoscaler.engine.volatile import Volatile
 from autoscaler.ledger.state_codec import decode_state
 from autoscaler.plugin_host.evaluation import EvaluationRequest
 from autoscaler.ports.stream import Append, Outgoing, Topic, partition_of
@@ -74,6 +75,18 @@ def test_of_a_service_without_a_sample_nothing_is_kept_after_the_first_look() ->
     driven.turn()
     assert driven.shard.evaluator.volatile == {}
     assert driven.state.conclusion is None
+
+
+def test_of_a_service_whose_samples_are_old_nothing_is_decided_at_the_first_look() -> None:
+    settings = some_settings(policies=(PolicyUse("load"),))
+    driven = a_shard(a_setup({"web": settings}), a_service(2))
+    known = driven.shard.evaluator.volatile["web"] = Volatile(settings)
+    known.signals.fold("load", NOW - 3600, 90.0, "/test")
+    known.event_at = NOW - 3600
+    driven.shard.tell("web", Configured(NOW))
+    driven.turn()
+    assert driven.state.conclusion is None
+    assert driven.shard.evaluator.volatile == {"web": known}
 
 
 def test_an_unreadable_deployment_gets_one_terminal_verdict_and_its_repeat_is_a_duplicate() -> None:
